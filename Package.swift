@@ -1,0 +1,86 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// MARK: Instruction sets
+
+/// One build of the files in `Sources/KernelSources` for one instruction set and one scalar type.
+///
+/// The flags reach the C shims (`-Xcc`), from which Swift takes its target features; `-O` keeps the loops fast in
+/// debug builds too. All builds share their sources through symbolic links, so a kernel is written once.
+func kernelBuild(_ instructionSet: String, _ scalar: String, _ machineFlags: [String]) -> Target {
+  var flags = ["-O", "-wmo", "-num-threads", "2", "-disable-batch-mode"]
+  flags += machineFlags.flatMap { ["-Xcc", $0] }
+  if scalar == "Double" { flags += ["-DLAMINA_DOUBLE", "-Xcc", "-DLAMINA_DOUBLE=1"] }
+  return .target(
+    name: "Kernels\(instructionSet)\(scalar)",
+    dependencies: ["CKernelShims", "KernelInterface"],
+    path: "Sources/KernelVariants/\(instructionSet)\(scalar)",
+    swiftSettings: [.unsafeFlags(flags)])
+}
+
+var kernelBuilds = [kernelBuild("Portable", "Float", []), kernelBuild("Portable", "Double", [])]
+#if arch(x86_64)
+  for scalar in ["Float", "Double"] {
+    kernelBuilds.append(kernelBuild("AVX2", scalar, ["-march=x86-64-v3"]))
+    kernelBuilds.append(kernelBuild("AVX512", scalar, ["-march=x86-64-v4"]))
+  }
+#endif
+let kernelDependencies = kernelBuilds.map { Target.Dependency.byName(name: $0.name) }
+
+// MARK: Package
+
+let package = Package(
+  name: "Lamina",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Lamina", targets: ["Lamina"]),
+    .executable(name: "lamina", targets: ["LaminaCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    .systemLibrary(
+      name: "COpenBLAS", path: "Modules/COpenBLAS", pkgConfig: "openblas",
+      providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
+    .systemLibrary(
+      name: "CLAPACKE", path: "Modules/CLAPACKE", pkgConfig: "lapacke",
+      providers: [.apt(["liblapacke-dev"]), .brew(["lapack"])]),
+    .systemLibrary(
+      name: "CZlib", path: "Modules/CZlib", pkgConfig: "zlib",
+      providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+  ] + kernelBuilds + [
+    .target(name: "CPUFeatures"),
+    .target(name: "CKernelShims"),
+    .target(name: "KernelInterface"),
+    .target(name: "Kernels", dependencies: ["CPUFeatures", "KernelInterface"] + kernelDependencies),
+    .target(name: "ReferenceKernels", dependencies: ["KernelInterface"]),
+    .target(name: "RandomNumbers"),
+    .target(name: "LinearAlgebra", dependencies: ["COpenBLAS", "CLAPACKE"]),
+    .target(name: "Datasets", dependencies: ["CZlib", "LinearAlgebra", "RandomNumbers"]),
+    .target(
+      name: "NeuralNetworks",
+      dependencies: ["CPUFeatures", "Kernels", "LinearAlgebra", "RandomNumbers", "Datasets"]),
+    .target(name: "Training", dependencies: ["NeuralNetworks", "Datasets"]),
+    .target(
+      name: "Lamina",
+      dependencies: ["Training", "NeuralNetworks", "Datasets", "LinearAlgebra", "RandomNumbers"]),
+    .target(name: "Benchmarks", dependencies: ["Lamina", "Kernels", "ReferenceKernels", "CPUFeatures"]),
+    .executableTarget(
+      name: "LaminaCLI",
+      dependencies: [
+        "Lamina", "Benchmarks",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "ReferenceKernels", "CPUFeatures", "RandomNumbers"]),
+    .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra", "RandomNumbers"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "LinearAlgebra", "CZlib"]),
+    .testTarget(
+      name: "NeuralNetworksTests",
+      dependencies: ["NeuralNetworks", "Training", "ReferenceKernels"],
+      resources: [.copy("Golden")]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "Datasets"]),
+    .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Benchmarks"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

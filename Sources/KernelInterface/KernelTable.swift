@@ -1,0 +1,27 @@
+/// Every kernel of one instruction set and one scalar type, grouped by subject.
+///
+/// `Kernels` makes an empty table, lets the chosen build fill it, and only then publishes it; it never changes after
+/// that, which is what the unchecked conformances below rest on. The groups are classes filled by assignment because
+/// a build for a wide instruction set must not instantiate generic types: the linker could then hand its code for
+/// that to the rest of the program, and a narrower CPU would meet instructions it lacks.
+public final class KernelTable<Scalar>: @unchecked Sendable {
+  /// Name of the instruction set the table was built for: `portable`, `avx2` or `avx512`.
+  public let instructionSet: String
+  /// Bias and activation, softmax, elementary functions.
+  public let activations = ActivationKernels<Scalar>()
+  /// Moments, normalization and their gradients.
+  public let batchNormalization = BatchNormalizationKernels<Scalar>()
+  /// Parameter updates.
+  public let optimizers = OptimizerKernels<Scalar>()
+  /// Losses with their gradients.
+  public let losses = LossKernels<Scalar>()
+  /// Dropout masks.
+  public let dropout = DropoutKernels<Scalar>()
+  /// Batches drawn from a data set.
+  public let gathering = GatheringKernels<Scalar>()
+  /// Sums and checks over matrices and vectors.
+  public let reductions = ReductionKernels<Scalar>()
+
+  /// An empty table for `instructionSet`.
+  public init(instructionSet: String) { self.instructionSet = instructionSet }
+}

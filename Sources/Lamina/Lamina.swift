@@ -1,0 +1,5 @@
+@_exported import Datasets
+@_exported import LinearAlgebra
+@_exported import NeuralNetworks
+@_exported import RandomNumbers
+@_exported import Training
