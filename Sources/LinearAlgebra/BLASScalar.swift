@@ -1,9 +1,10 @@
 internal import COpenBLAS
 
-/// A scalar type that BLAS computes in: Float and Double. The one place that calls CBLAS.
+/// A scalar type that BLAS computes in: Float and Double.
 ///
+/// The extensions in this file are the one place that calls CBLAS.
 /// The methods here check nothing: shapes are the callers' to check (`Tensor`'s products, or a compiled plan).
-public protocol BLASScalar: BinaryFloatingPoint, SIMDScalar, Sendable {
+public protocol BLASScalar: BinaryFloatingPoint, SIMDScalar, Codable, Sendable {
   /// C = alpha·op(A)·op(B) + beta·C with op(A) m × k, op(B) k × n, all row-major with the given leading dimensions.
   static func unsafeMultiply(
     transposeA: Bool, transposeB: Bool, m: Int, n: Int, k: Int, alpha: Self,
