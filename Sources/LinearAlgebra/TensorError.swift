@@ -14,6 +14,8 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
   case axisOutOfRange(operation: String, axis: Int, shape: [Int])
   /// The operation needs at least one element along the axis.
   case emptyAxis(operation: String, axis: Int, shape: [Int])
+  /// A length or the number of elements exceeds what the BLAS library's integer can hold.
+  case tooLarge(operation: String, shape: [Int], limit: Int)
 
   /// What is wrong, where, and what to do.
   public var description: String {
@@ -32,6 +34,8 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
       return "\(operation): shape \(shape) has no axis \(axis); give one in \(-shape.count)..<\(shape.count)"
     case .emptyAxis(let operation, let axis, let shape):
       return "\(operation): axis \(axis) of shape \(shape) has length 0; give at least one element"
+    case .tooLarge(let operation, let shape, let limit):
+      return "\(operation): shape \(shape) exceeds the limit \(limit) of the BLAS library; split the tensor"
     }
   }
 }

@@ -169,19 +169,25 @@ import Testing
     #expect("\(Tensor<Float>.zeros([0, 2]))" == "Tensor<Float>[0, 2] []")
   }
 
+  @Test func indicesOutsideTheShapeStopTheProgram() async {
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[0, 3] }
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[2, 0] }
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[1] }
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3, 4])[0, -1, 0] }
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3]).rows(1..<3) }
+  }
+
   @Test func everyErrorSaysWhatToDo() {
     let errors: [TensorError] = [
       .invalidShape([-1]), .countMismatch(operation: "f", shape: [2], expected: 2, found: 3),
       .raggedRows(row: 1, expected: 2, found: 3),
       .shapeMismatch(operation: "f", left: [1], right: [2], requirement: "give equal shapes"),
       .rankMismatch(operation: "f", expected: 2, shape: [1]), .axisOutOfRange(operation: "f", axis: 1, shape: [1]),
-      .emptyAxis(operation: "f", axis: 0, shape: [0]),
+      .emptyAxis(operation: "f", axis: 0, shape: [0]), .tooLarge(operation: "f", shape: [9], limit: 8),
     ]
     #expect(Set(errors.map(\.description)).count == errors.count)
     for error in errors {
-      #expect(
-        error.description.contains("give") || error.description.contains("reshape")
-          || error.description.contains("change"))
+      #expect(["give", "reshape", "change", "split"].contains { error.description.contains($0) })
     }
   }
 
