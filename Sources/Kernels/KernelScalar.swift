@@ -1,7 +1,7 @@
 @_exported import KernelInterface
 
 /// A scalar type that kernels exist for: Float and Double.
-public protocol KernelScalar: BinaryFloatingPoint, SIMDScalar, Sendable {
+public protocol KernelScalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   /// The kernels of `instructionSet`, which the CPU must support.
   static func kernels(for instructionSet: InstructionSet) -> KernelTable<Self>
 }

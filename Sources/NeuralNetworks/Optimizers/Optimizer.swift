@@ -1,0 +1,29 @@
+/// A rule that moves the parameters against their gradients: SGD, Adam, AdamW or RMSprop.
+public protocol Optimizer: Sendable {
+  /// The step size.
+  var learningRate: Double { get set }
+  /// The update that the compiled step applies.
+  var updateRule: UpdateRule { get }
+}
+
+/// An optimizer's update, as the compiled step knows it.
+public enum UpdateRule: Sendable, Equatable {
+  /// w −= learningRate·g.
+  case sgd(learningRate: Double)
+  /// Keras's SGD with momentum.
+  case momentum(learningRate: Double, momentum: Double, nesterov: Bool)
+  /// Keras's Adam; `weightDecay` is decoupled (AdamW).
+  case adam(learningRate: Double, beta1: Double, beta2: Double, epsilon: Double, weightDecay: Double)
+  /// Keras's RMSprop.
+  case rmsprop(learningRate: Double, rho: Double, momentum: Double, epsilon: Double, centered: Bool)
+
+  /// Vectors of optimizer state, each as long as the parameters.
+  public var stateVectors: Int {
+    switch self {
+    case .sgd: 0
+    case .momentum: 1
+    case .adam: 2
+    case .rmsprop(_, _, let momentum, _, let centered): 1 + (momentum > 0 ? 1 : 0) + (centered ? 1 : 0)
+    }
+  }
+}

@@ -1,0 +1,30 @@
+/// Where a plan draws its batches from: rows of a data set in memory that outlives the call.
+package struct BatchSource<Scalar: NetworkScalar> {
+  /// Rows of inputs, contiguous.
+  package enum Inputs {
+    /// Bytes, scaled alike.
+    case bytes(UnsafePointer<UInt8>, scale: Double, offset: Double)
+    /// Bytes, scaled by column.
+    case bytesByColumn(UnsafePointer<UInt8>, scale: UnsafePointer<Scalar>, offset: UnsafePointer<Scalar>)
+    /// Scalars as they are.
+    case scalars(UnsafePointer<Scalar>)
+  }
+
+  /// Rows of targets.
+  package enum Targets {
+    /// None: prediction.
+    case none
+    /// A class per sample (or per row of the output).
+    case labels(UnsafePointer<Int32>)
+    /// As many numbers per sample as the output has.
+    case values(UnsafePointer<Scalar>)
+  }
+
+  package var inputs: Inputs
+  package var targets: Targets
+
+  package init(inputs: Inputs, targets: Targets) {
+    self.inputs = inputs
+    self.targets = targets
+  }
+}

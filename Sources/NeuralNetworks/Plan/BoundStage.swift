@@ -1,0 +1,101 @@
+import Kernels
+
+/// A stage with every pointer bound: plain values only, so that a running step counts no references and allocates nothing.
+struct BoundStage<Scalar: NetworkScalar> {
+  /// What makes the stage's columns; whole operations are found by `wholeIndex`.
+  enum Core {
+    case dense
+    case columns
+    case softmax
+    /// An operation that member 0 computes whole.
+    case whole
+  }
+
+  var core: Core
+  var inputRowsPerSample: Int
+  var outputRowsPerSample: Int
+  /// The input of the whole batch, at full capacity.
+  var input: MatrixView<Scalar>
+  /// What the core makes, before the column steps; the input itself for `.columns`.
+  var product: MatrixView<Scalar>
+  var output: MatrixView<Scalar>
+  /// Gradient with respect to the output; the column steps turn it in place into that of the product.
+  var outputGradient: MatrixView<Scalar>
+  /// Where the gradient with respect to the input goes: the previous stage's `outputGradient`. nil for the first stage.
+  var inputGradient: MatrixView<Scalar>?
+  /// Tiles of the input's columns by which the gradient with respect to the input is shared out.
+  var inputTiles: UnsafeMutablePointer<Range<Int>>
+  var inputTileCount: Int
+  var tiles: UnsafeMutablePointer<BoundTile<Scalar>>
+  var tileCount: Int
+  var wholeIndex: Int
+}
+
+/// One tile of a stage's columns with its parameters.
+struct BoundTile<Scalar: NetworkScalar> {
+  var columns: Range<Int>
+  /// inputs × columns.count, contiguous.
+  var kernel: UnsafeMutablePointer<Scalar>?
+  var kernelGradient: UnsafeMutablePointer<Scalar>?
+  var biasGradient: UnsafeMutablePointer<Scalar>?
+  var steps: UnsafeMutablePointer<BoundStep<Scalar>>
+  var stepCount: Int
+  /// The tile's region of the trainable buffer.
+  var region: Range<Int>
+}
+
+/// One column operation of a tile.
+struct BoundStep<Scalar: NetworkScalar> {
+  enum Kind {
+    case activation
+    case normalization
+    case dropout
+  }
+
+  var kind: Kind
+  /// The tile's columns at full capacity.
+  var input: MatrixView<Scalar>
+  var output: MatrixView<Scalar>
+
+  var activation = ElementwiseActivation.linear
+  var alpha = 0.0
+  var bias: UnsafePointer<Scalar>?
+  var gradientIsFused = false
+
+  var normalization: BoundNormalization<Scalar>?
+
+  var rate = 0.0
+  var dropoutIndex = 0
+  var firstColumn = 0
+
+  init(kind: Kind, input: MatrixView<Scalar>, output: MatrixView<Scalar>) {
+    self.kind = kind
+    self.input = input
+    self.output = output
+  }
+}
+
+/// The vectors of one tile of a batch normalization.
+struct BoundNormalization<Scalar: NetworkScalar> {
+  var count: Int
+  var momentum: Double
+  var epsilon: Double
+  var relu: Bool
+  var maskInput: Bool
+  var gamma: UnsafePointer<Scalar>?
+  var beta: UnsafePointer<Scalar>?
+  /// Where dγ and dβ go: scratch where γ or β does not exist.
+  var gammaGradient: UnsafeMutablePointer<Scalar>
+  var betaGradient: UnsafeMutablePointer<Scalar>
+  var movingMean: UnsafeMutablePointer<Scalar>
+  var movingVariance: UnsafeMutablePointer<Scalar>
+  /// Statistics of the batch, kept for the backward pass.
+  var mean: UnsafeMutablePointer<Scalar>
+  var meanLow: UnsafeMutablePointer<Scalar>
+  var variance: UnsafeMutablePointer<Scalar>
+  var inverseDeviation: UnsafeMutablePointer<Scalar>
+  /// The low part of a moving mean: zeros.
+  var zeros: UnsafePointer<Scalar>
+  /// 3·count doubles.
+  var workspace: UnsafeMutablePointer<Double>
+}

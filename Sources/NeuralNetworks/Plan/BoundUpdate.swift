@@ -1,0 +1,48 @@
+import Foundation
+import Kernels
+
+/// An update rule with the numbers of one step worked out.
+struct BoundUpdate {
+  private let rule: UpdateRule
+  /// Adam's step size with both bias corrections.
+  private let alpha: Double
+  private let decay: Double
+
+  /// The rule at `step`, counted from 1.
+  init(rule: UpdateRule, step: Int) {
+    self.rule = rule
+    switch rule {
+    case .adam(let learningRate, let beta1, let beta2, _, let weightDecay):
+      alpha = learningRate * (1 - pow(beta2, Double(step))).squareRoot() / (1 - pow(beta1, Double(step)))
+      decay = 1 - learningRate * weightDecay
+    default:
+      alpha = 0
+      decay = 1
+    }
+  }
+
+  /// Updates a region of the store's weights from its gradients.
+  @inline(__always)
+  func apply<Scalar: NetworkScalar>(
+    to store: ParameterStore<Scalar>, region: Range<Int>, kernels: OptimizerKernels<Scalar>
+  ) {
+    let start = region.lowerBound
+    let count = region.count
+    let weights = store.weights.baseAddress + start
+    let gradients = store.gradients.baseAddress + start
+    @inline(__always) func state(_ index: Int) -> UnsafeMutablePointer<Scalar> { store.stateVector(index) + start }
+    switch rule {
+    case .sgd(let learningRate):
+      kernels.sgd(weights, gradients, count, learningRate, decay)
+    case .momentum(let learningRate, let momentum, let nesterov):
+      kernels.momentum(weights, gradients, state(0), count, learningRate, momentum, nesterov, decay)
+    case .adam(_, let beta1, let beta2, let epsilon, _):
+      kernels.adam(weights, gradients, state(0), state(1), count, alpha, beta1, beta2, epsilon, decay)
+    case .rmsprop(let learningRate, let rho, let momentum, let epsilon, let centered):
+      let velocity = momentum > 0 ? state(1) : nil
+      let average = centered ? state(momentum > 0 ? 2 : 1) : nil
+      kernels.rmsprop(
+        weights, gradients, state(0), velocity, average, count, learningRate, rho, momentum, epsilon, decay)
+    }
+  }
+}

@@ -1,0 +1,225 @@
+import Kernels
+import LinearAlgebra
+
+extension ExecutionPlan {
+  /// One member's share of the job at hand.
+  @inline(__always)
+  func performWork(member: Int) {
+    gather(member)
+    team.barrier()
+    let training = task == .train || task == .gradients
+    forward(member, mode: training ? .training : .inference, count: task == .infer ? stages.count : trainingStages)
+    if task == .infer { return }
+    if member == 0 { computeLoss(withGradient: training) }
+    guard training else { return }
+    team.barrier()
+    backward(member)
+  }
+
+  // MARK: Batch
+
+  /// Copies this member's rows of the batch into place.
+  @inline(__always)
+  private func gather(_ member: Int) {
+    guard let source, let indices else { return }
+    let rows = member * sampleCount / threads..<(member + 1) * sampleCount / threads
+    let destination = inputs.rows(rows)
+    switch source.inputs {
+    case .bytes(let bytes, let scale, let offset):
+      table.gathering.bytes(bytes, indices + rows.lowerBound, destination, scale, offset)
+    case .bytesByColumn(let bytes, let scale, let offset):
+      table.gathering.bytesByColumn(bytes, indices + rows.lowerBound, destination, scale, offset)
+    case .scalars(let scalars):
+      table.gathering.scalars(scalars, indices + rows.lowerBound, destination, nil, nil)
+    }
+    switch source.targets {
+    case .none: break
+    case .labels(let all):
+      let perSample = stages[trainingStages - 1].outputRowsPerSample
+      for row in rows {
+        let first = Int(indices[row]) * perSample
+        for part in 0..<perSample { labels[row * perSample + part] = all[first + part] }
+      }
+    case .values(let values):
+      table.gathering.scalars(values, indices + rows.lowerBound, targets.rows(rows), nil, nil)
+    }
+  }
+
+  // MARK: Forward
+
+  @inline(__always)
+  private func forward(_ member: Int, mode: Mode, count: Int) {
+    let key = DropoutKey(seed: seed, step: step)
+    for index in 0..<count {
+      let stage = stages[index]
+      let inputRows = sampleCount * stage.inputRowsPerSample
+      let outputRows = sampleCount * stage.outputRowsPerSample
+      switch stage.core {
+      case .dense, .columns:
+        for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
+          let bound = stage.tiles[tile]
+          if let kernel = bound.kernel {
+            let width = bound.columns.count
+            TiledProduct.unsafeMultiply(
+              transposeA: false, transposeB: false, m: outputRows, n: width, k: stage.input.columns,
+              stage.input.base, stage.input.stride, kernel, width, accumulate: false,
+              stage.product.base + bound.columns.lowerBound, stage.product.stride)
+          }
+          kernels.forward(bound, rows: outputRows, mode: mode, dropoutKey: key)
+        }
+        // A single tile is member 0's, as is the loss that may follow: the others meet it at the next barrier.
+        if index == count - 1 && stage.tileCount == 1 { return }
+      case .softmax:
+        if member == 0 { kernels.softmax(stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows)) }
+      case .whole:
+        if member == 0 {
+          wholeOperations[stage.wholeIndex].forward(
+            stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
+        }
+      }
+      team.barrier()
+    }
+  }
+
+  // MARK: Loss
+
+  @inline(__always)
+  private func computeLoss(withGradient: Bool) {
+    let last = stages[trainingStages - 1]
+    let rows = sampleCount * last.outputRowsPerSample
+    let output = last.output.rows(0..<rows)
+    let gradient = withGradient ? last.outputGradient.rows(0..<rows) : nil
+    let scale = 1 / Double(rows)
+    let values = MatrixView(base: targets.base, rows: rows, columns: output.columns)
+    let losses = table.losses
+    sums =
+      switch rowLoss {
+      case .sparseCategoricalCrossEntropy(true):
+        losses.sparseCategoricalFromLogits(output, labels, nil, gradient, scale)
+      case .sparseCategoricalCrossEntropy(false):
+        losses.sparseCategoricalFromProbabilities(output, labels, nil, gradient, scale)
+      case .categoricalCrossEntropy(true): losses.categoricalFromLogits(output, values, nil, gradient, scale)
+      case .categoricalCrossEntropy(false): losses.categoricalFromProbabilities(output, values, nil, gradient, scale)
+      case .binaryCrossEntropy(true): losses.binaryFromLogits(output, values, nil, gradient, scale)
+      case .binaryCrossEntropy(false): losses.binaryFromProbabilities(output, values, nil, gradient, scale)
+      case .meanSquaredError: losses.meanSquaredError(output, values, nil, gradient, scale)
+      }
+  }
+
+  // MARK: Backward
+
+  /// Gradients from the last stage to the first, then this member's kernel gradients and updates.
+  ///
+  /// On entry every member sees the gradient of the outputs. A stage's weights are read by all members while they make
+  /// the gradient of the stage before it, so they are updated only after the barrier that ends the loop.
+  @inline(__always)
+  private func backward(_ member: Int) {
+    let key = DropoutKey(seed: seed, step: step)
+    for index in stride(from: trainingStages - 1, through: 0, by: -1) {
+      let stage = stages[index]
+      let rows = sampleCount * stage.outputRowsPerSample
+      switch stage.core {
+      case .dense, .columns:
+        for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
+          let bound = stage.tiles[tile]
+          let gradient = stage.outputGradient.columns(bound.columns).rows(0..<rows)
+          kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
+        }
+        guard let inputGradient = stage.inputGradient else { break }
+        team.barrier()
+        guard case .dense = stage.core else { break }
+        for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
+          multiplyByTransposedKernel(stage, into: inputGradient, columns: stage.inputTiles[tile], rows: rows)
+        }
+        // The stage before, if one member computes it whole, needs all tiles of its gradient.
+        if !stages[index - 1].isTiled || stage.inputRowsPerSample != stages[index - 1].outputRowsPerSample {
+          team.barrier()
+        }
+      case .softmax, .whole:
+        if member == 0 { backwardWhole(stage, rows: rows) }
+        team.barrier()
+      }
+    }
+    computeKernelGradients(member, stages: 0..<1)
+    if task == .train { applyUpdates(member, stages: 0..<1) }
+    computeKernelGradients(member, stages: 1..<trainingStages)
+    if trainingStages > 1 { team.barrier() }
+    if task == .train { applyUpdates(member, stages: 1..<trainingStages) }
+  }
+
+  @inline(__always)
+  private func backwardWhole(_ stage: BoundStage<Scalar>, rows: Int) {
+    let gradient = stage.outputGradient.rows(0..<rows)
+    let inputRows = sampleCount * stage.inputRowsPerSample
+    let inputGradient = (stage.inputGradient ?? stage.outputGradient).rows(0..<inputRows)
+    switch stage.core {
+    case .softmax: kernels.softmaxBackward(gradient, stage.output.rows(0..<rows), inputGradient)
+    default:
+      wholeOperations[stage.wholeIndex].backward(
+        input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
+        inputGradient: inputGradient, kernels)
+    }
+  }
+
+  /// dX[:, columns] = Σ over the stage's tiles of dZ[:, tile]·W[columns, tile]ᵀ.
+  @inline(__always)
+  private func multiplyByTransposedKernel(
+    _ stage: BoundStage<Scalar>, into inputGradient: MatrixView<Scalar>, columns: Range<Int>, rows: Int
+  ) {
+    for index in 0..<stage.tileCount {
+      let tile = stage.tiles[index]
+      guard let kernel = tile.kernel else { continue }
+      let width = tile.columns.count
+      TiledProduct.unsafeMultiply(
+        transposeA: false, transposeB: true, m: rows, n: columns.count, k: width,
+        stage.outputGradient.base + tile.columns.lowerBound, stage.outputGradient.stride,
+        kernel + columns.lowerBound * width, width, accumulate: index > 0,
+        inputGradient.base + columns.lowerBound, inputGradient.stride)
+    }
+  }
+
+  /// dW[:, tile] = Xᵀ·dZ[:, tile] for the tiles that `member` owns.
+  @inline(__always)
+  private func computeKernelGradients(_ member: Int, stages range: Range<Int>) {
+    for index in range {
+      let stage = stages[index]
+      guard case .dense = stage.core else { continue }
+      let rows = sampleCount * stage.outputRowsPerSample
+      for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
+        let bound = stage.tiles[tile]
+        guard let kernelGradient = bound.kernelGradient else { continue }
+        let width = bound.columns.count
+        TiledProduct.unsafeMultiply(
+          transposeA: true, transposeB: false, m: stage.input.columns, n: width, k: rows,
+          stage.input.base, stage.input.stride,
+          stage.outputGradient.base + bound.columns.lowerBound, stage.outputGradient.stride, accumulate: false,
+          kernelGradient, width)
+      }
+    }
+  }
+
+  // MARK: Update
+
+  @inline(__always)
+  private func applyUpdates(_ member: Int, stages range: Range<Int>) {
+    guard let update else { return }
+    for index in range {
+      let stage = stages[index]
+      for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
+        let region = stage.tiles[tile].region
+        if !region.isEmpty { update.apply(to: store, region: region, kernels: table.optimizers) }
+      }
+    }
+  }
+}
+
+extension BoundStage {
+  /// Whether the team shares the stage tile by tile.
+  @inline(__always)
+  var isTiled: Bool {
+    switch core {
+    case .dense, .columns: true
+    case .softmax, .whole: false
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import Kernels
+import LinearAlgebra
+
+/// A model compiled for a batch size and a team: every pointer bound, nothing left to decide in a step.
+///
+/// A step runs as a few phases between barriers; in each, a member of the team computes the tiles it owns. Which member
+/// computes a tile never changes its bits. A step allocates nothing.
+public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
+  /// The largest batch, in samples.
+  package let capacity: Int
+  /// Members of the team.
+  package let threads: Int
+
+  let store: ParameterStore<Scalar>
+  let kernels: StepKernels<Scalar>
+  let table: KernelTable<Scalar>
+  let team: WorkerTeam
+  let stages: UnsafeMutableBufferPointer<BoundStage<Scalar>>
+  /// Stages that run in training: all, or all but a softmax that the loss includes.
+  let trainingStages: Int
+  let wholeOperations: [any WholeOperation<Scalar>]
+  let inputs: MatrixView<Scalar>
+  let labels: UnsafeMutablePointer<Int32>
+  let targets: MatrixView<Scalar>
+  let loss: Loss
+  let rowLoss: Loss
+  let seed: UInt64
+
+  private let memory: PlanMemory<Scalar>
+
+  // The job at hand, set by the caller before the team is started.
+  var task = Task.train
+  var source: BatchSource<Scalar>?
+  var indices: UnsafePointer<Int32>?
+  var sampleCount = 0
+  var update: BoundUpdate?
+  var step = 0
+  var sums = LossSums(loss: 0, correct: 0)
+
+  enum Task {
+    case train
+    case gradients
+    case infer
+    case evaluate
+  }
+
+  /// Binds `layout` to memory for batches of up to `capacity` samples.
+  ///
+  /// `fusedLoss` is the loss on what the last training stage makes; with a fused softmax or sigmoid it is computed from
+  /// logits and the last operation is left out of training.
+  init(
+    network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, capacity: Int, threads: Int, seed: UInt64
+  ) throws {
+    self.capacity = capacity
+    self.threads = threads
+    self.store = store
+    self.loss = loss
+    self.seed = seed
+    table = try Scalar.kernels()
+    kernels = StepKernels(table)
+    team = WorkerTeam(size: threads)
+    (trainingStages, rowLoss) = network.trainingStages(loss: loss)
+    memory = try PlanMemory(network: network, store: store, capacity: capacity)
+    stages = memory.stages
+    wholeOperations = memory.wholeOperations
+    inputs = memory.inputs
+    labels = memory.labels
+    targets = memory.targets
+  }
+
+  /// What the last stage made: rows of outputs for `samples` samples.
+  package func output(samples: Int) -> MatrixView<Scalar> {
+    let last = stages[stages.count - 1]
+    return last.output.rows(0..<samples * last.outputRowsPerSample)
+  }
+
+  /// Forward, loss, backward and update on the samples of `source` that `indices` names.
+  package func train(
+    _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, rule: UpdateRule, step: Int
+  ) -> LossSums {
+    update = BoundUpdate(rule: rule, step: step)
+    return run(.train, source, indices, samples, step)
+  }
+
+  /// Forward, loss and backward without an update: the gradients are left in the store.
+  package func computeGradients(
+    _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, step: Int
+  ) -> LossSums {
+    run(.gradients, source, indices, samples, step)
+  }
+
+  /// Forward in inference mode; read `output(samples:)` after it.
+  package func infer(_ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int) {
+    _ = run(.infer, source, indices, samples, 0)
+  }
+
+  /// Forward in inference mode, and the loss.
+  package func evaluate(
+    _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int
+  ) -> LossSums {
+    run(.evaluate, source, indices, samples, 0)
+  }
+
+  private func run(
+    _ task: Task, _ source: BatchSource<Scalar>, _ indices: UnsafePointer<Int32>, _ samples: Int, _ step: Int
+  ) -> LossSums {
+    precondition(samples > 0 && samples <= capacity, "\(samples) samples for a plan of \(capacity)")
+    self.task = task
+    self.source = source
+    self.indices = indices
+    self.step = step
+    sampleCount = samples
+    team.run(self)
+    return sums
+  }
+
+  func work(member: Int) { Scalar.work(on: self, member: member) }
+}

@@ -1,0 +1,142 @@
+/// Collects what the layers of a model stand for: operations on a batch, and parameters.
+///
+/// A layer's `lower(into:)` calls the methods here; each changes `shape` to the shape of its output.
+public struct NetworkBuilder {
+  /// The shape of one sample where the next operation will read it, without the batch axis.
+  public private(set) var shape: [Int]
+  /// The name of the layer that is being lowered.
+  public internal(set) var layerName = ""
+
+  private(set) var operations: [Operation] = []
+  private(set) var parameters: [ParameterRecord] = []
+
+  /// A parameter under its full name.
+  struct ParameterRecord: Sendable {
+    var name: String
+    var specification: ParameterSpecification
+  }
+
+  /// One operation, with the indices of its parameters and the sample shapes around it.
+  struct Operation: Sendable {
+    var kind: Kind
+    var inputShape: [Int]
+    var outputShape: [Int]
+  }
+
+  enum Kind: Sendable {
+    case dense(kernel: Int, bias: Int?)
+    case activation(ElementwiseActivation, alpha: Double)
+    case batchNormalization(Normalization)
+    case dropout(rate: Double)
+    case softmax
+    case flatten
+    case custom(any CustomLayer, parameters: [Int])
+  }
+
+  /// A batch normalization's settings; `axis` counts within a sample's shape.
+  struct Normalization: Sendable {
+    var axis: Int
+    var momentum: Double
+    var epsilon: Double
+    var gamma: Int?
+    var beta: Int?
+    var movingMean: Int
+    var movingVariance: Int
+  }
+
+  init(inputShape: [Int]) { shape = inputShape }
+
+  /// The product with a kernel of shape (last axis, units), and a bias.
+  ///
+  /// - Throws: `ModelError.layer` where `units` is not positive.
+  public mutating func dense(
+    units: Int, useBias: Bool, kernelInitializer: Initializer, biasInitializer: Initializer
+  ) throws {
+    guard units > 0 else { throw error("units must be positive, not \(units)") }
+    let kernel = add(
+      ParameterSpecification(name: "kernel", shape: [shape[shape.count - 1], units], initializer: kernelInitializer))
+    let bias =
+      useBias ? add(ParameterSpecification(name: "bias", shape: [units], initializer: biasInitializer)) : nil
+    append(.dense(kernel: kernel, bias: bias), outputShape: shape.dropLast() + [units])
+  }
+
+  /// An activation; linear adds nothing.
+  ///
+  /// - Throws: `ModelError.layer` where its setting is negative or not finite.
+  public mutating func activation(_ activation: Activation) throws {
+    guard activation != .linear else { return }
+    guard let (kind, alpha) = activation.elementwise else { return append(.softmax, outputShape: shape) }
+    guard alpha >= 0, alpha.isFinite else {
+      throw error("the parameter of \(activation.kind) must be at least 0 and finite, not \(alpha)")
+    }
+    append(.activation(kind, alpha: alpha), outputShape: shape)
+  }
+
+  /// A batch normalization.
+  ///
+  /// - Throws: `ModelError.layer` where the axis does not exist, the momentum is outside 0 ... 1 or ε is negative.
+  public mutating func batchNormalization(_ layer: BatchNormalization) throws {
+    let axis = layer.axis < 0 ? shape.count + layer.axis : layer.axis - 1
+    guard shape.indices.contains(axis), layer.axis != 0 else {
+      throw error("axis \(layer.axis) is not a feature axis of a batch of samples of shape \(shape)")
+    }
+    guard (0...1).contains(layer.momentum) else { throw error("momentum must be in 0 ... 1, not \(layer.momentum)") }
+    guard layer.epsilon >= 0, layer.epsilon.isFinite else {
+      throw error("epsilon must be at least 0 and finite, not \(layer.epsilon)")
+    }
+    let features = [shape[axis]]
+    func specification(_ name: String, _ initializer: Initializer, _ trainable: Bool) -> ParameterSpecification {
+      ParameterSpecification(name: name, shape: features, initializer: initializer, isTrainable: trainable)
+    }
+    let gamma = layer.scale ? add(specification("gamma", layer.gammaInitializer, true)) : nil
+    let beta = layer.center ? add(specification("beta", layer.betaInitializer, true)) : nil
+    let mean = add(specification("moving_mean", layer.movingMeanInitializer, false))
+    let variance = add(specification("moving_variance", layer.movingVarianceInitializer, false))
+    append(
+      .batchNormalization(
+        Normalization(
+          axis: axis, momentum: layer.momentum, epsilon: layer.epsilon, gamma: gamma, beta: beta, movingMean: mean,
+          movingVariance: variance)),
+      outputShape: shape)
+  }
+
+  /// A dropout mask.
+  ///
+  /// - Throws: `ModelError.layer` where `rate` is outside 0 ..< 1.
+  public mutating func dropout(rate: Double) throws {
+    guard (0..<1).contains(rate) else { throw error("the dropout rate must be in 0 ..< 1, not \(rate)") }
+    if rate > 0 { append(.dropout(rate: rate), outputShape: shape) }
+  }
+
+  /// One axis of all.
+  public mutating func flatten() {
+    append(.flatten, outputShape: [shape.reduce(1, *)])
+  }
+
+  /// An operation that `layer` computes.
+  ///
+  /// - Throws: `ModelError.layer` where a shape is empty or not positive.
+  public mutating func custom(
+    _ layer: any CustomLayer, outputShape: [Int], parameters specifications: [ParameterSpecification]
+  ) throws {
+    guard !outputShape.isEmpty, outputShape.allSatisfy({ $0 > 0 }) else {
+      throw error("its output shape \(outputShape) must have at least one axis, and no axis below 1")
+    }
+    for specification in specifications where specification.shape.isEmpty || specification.shape.contains(where: { $0 < 1 }) {
+      throw error("its parameter \(specification.name) cannot have shape \(specification.shape)")
+    }
+    append(.custom(layer, parameters: specifications.map { add($0) }), outputShape: outputShape)
+  }
+
+  private func error(_ problem: String) -> ModelError { .layer(name: layerName, problem: problem) }
+
+  private mutating func add(_ specification: ParameterSpecification) -> Int {
+    parameters.append(ParameterRecord(name: "\(layerName).\(specification.name)", specification: specification))
+    return parameters.count - 1
+  }
+
+  private mutating func append(_ kind: Kind, outputShape: [Int]) {
+    operations.append(Operation(kind: kind, inputShape: shape, outputShape: outputShape))
+    shape = outputShape
+  }
+}

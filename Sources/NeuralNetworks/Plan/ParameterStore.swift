@@ -1,0 +1,158 @@
+import LinearAlgebra
+import RandomNumbers
+
+/// All parameters of a model in two buffers: those that the optimizer moves, and running state.
+///
+/// A parameter is cut into pieces by the column tiles of the stage it belongs to, and the pieces of one tile (kernel,
+/// bias, gamma, beta) lie together: a thread updates its tiles as contiguous vectors and shares no cache line.
+final class ParameterStore<Scalar: NetworkScalar> {
+  /// A parameter and where its pieces lie.
+  struct Slot {
+    var name: String
+    var specification: ParameterSpecification
+    /// Column ranges, each with the offset in its buffer of a contiguous rows × columns block.
+    var pieces: [(columns: Range<Int>, offset: Int)]
+    var columns: Int { specification.shape[specification.shape.count - 1] }
+    var rows: Int { specification.shape.dropLast().reduce(1, *) }
+    var count: Int { rows * columns }
+  }
+
+  private(set) var slots: [Slot]
+  /// Region of the trainable buffer of each tile of each stage.
+  private(set) var regions: [[Range<Int>]] = []
+  /// Trainable parameters.
+  let weights: AlignedBuffer<Scalar>
+  /// Running state: moving means and variances.
+  let state: AlignedBuffer<Scalar>
+  /// Gradients, laid out as `weights`.
+  let gradients: AlignedBuffer<Scalar>
+  /// The optimizer's vectors, each laid out as `weights`, one after the other.
+  private(set) var optimizerState = AlignedBuffer<Scalar>(zeroedCapacity: 0)
+
+  init(records: [NetworkBuilder.ParameterRecord], stages: [StageLayout]) {
+    slots = records.map { Slot(name: $0.name, specification: $0.specification, pieces: []) }
+    var trainableCount = 0
+    var stateCount = 0
+    func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+    for stage in stages {
+      var tileRegions: [Range<Int>] = []
+      for tile in 0..<stage.tileCount {
+        let start = trainableCount
+        // A stage that is computed whole keeps its parameters whole, as the first tile's.
+        let owned = stage.isTiled || tile == 0 ? stage.parameters : []
+        for index in owned {
+          let slot = slots[index]
+          let columns = stage.isTiled ? stage.boundaries[tile]..<stage.boundaries[tile + 1] : 0..<slot.columns
+          let size = padded(slot.rows * columns.count)
+          if slot.specification.isTrainable {
+            slots[index].pieces.append((columns, trainableCount))
+            trainableCount += size
+          } else {
+            slots[index].pieces.append((columns, stateCount))
+            stateCount += size
+          }
+        }
+        tileRegions.append(start..<trainableCount)
+      }
+      regions.append(tileRegions)
+    }
+    weights = AlignedBuffer(zeroedCapacity: trainableCount)
+    gradients = AlignedBuffer(zeroedCapacity: trainableCount)
+    state = AlignedBuffer(zeroedCapacity: stateCount)
+  }
+
+  /// Draws the first values of every parameter; each has a stream of its own, so adding a layer leaves others' alone.
+  func initialize(seed: UInt64) throws {
+    for (index, slot) in slots.enumerated() {
+      var generator = Philox(seed: seed, purpose: "weights", index: UInt64(index))
+      let values = try slot.specification.initializer.values(
+        shape: slot.specification.shape, generator: &generator)
+      write(values.lazy.map { Scalar($0) }, to: index)
+    }
+  }
+
+  /// Makes `count` zeroed vectors of optimizer state.
+  func resetOptimizerState(vectors count: Int) {
+    optimizerState = AlignedBuffer(zeroedCapacity: count * weights.capacity)
+  }
+
+  /// Address of vector `index` of the optimizer's state.
+  @inline(__always)
+  func stateVector(_ index: Int) -> UnsafeMutablePointer<Scalar> {
+    optimizerState.baseAddress + index * weights.capacity
+  }
+
+  /// The buffer that `slot` lies in.
+  private func buffer(of slot: Slot) -> UnsafeMutablePointer<Scalar> {
+    slot.specification.isTrainable ? weights.baseAddress : state.baseAddress
+  }
+
+  /// Address of the piece of parameter `index` for `tile`.
+  func pointer(_ index: Int, tile: Int) -> UnsafeMutablePointer<Scalar> {
+    buffer(of: slots[index]) + slots[index].pieces[tile].offset
+  }
+
+  /// Address of the gradient of that piece.
+  func gradientPointer(_ index: Int, tile: Int) -> UnsafeMutablePointer<Scalar> {
+    gradients.baseAddress + slots[index].pieces[tile].offset
+  }
+
+  /// The values of parameter `index`, row-major.
+  func read(_ index: Int) -> [Scalar] { gather(index, from: buffer(of: slots[index])) }
+
+  /// The gradient of parameter `index` after a step, row-major; zeros where it is not trainable.
+  func readGradient(_ index: Int) -> [Scalar] {
+    guard slots[index].specification.isTrainable else { return [Scalar](repeating: 0, count: slots[index].count) }
+    return gather(index, from: gradients.baseAddress)
+  }
+
+  private func gather(_ index: Int, from base: UnsafeMutablePointer<Scalar>) -> [Scalar] {
+    let slot = slots[index]
+    return [Scalar](unsafeUninitializedCapacity: slot.count) { values, initialized in
+      for piece in slot.pieces {
+        for row in 0..<slot.rows {
+          for column in piece.columns {
+            let source = piece.offset + row * piece.columns.count + column - piece.columns.lowerBound
+            values.initializeElement(at: row * slot.columns + column, to: base[source])
+          }
+        }
+      }
+      initialized = slot.count
+    }
+  }
+
+  /// Sets the values of parameter `index`, row-major.
+  func write(_ values: some Collection<Scalar>, to index: Int) {
+    let slot = slots[index]
+    let values = Array(values)
+    precondition(values.count == slot.count, "parameter \(slot.name) has \(slot.count) values, not \(values.count)")
+    let base = buffer(of: slot)
+    for piece in slot.pieces {
+      for row in 0..<slot.rows {
+        for column in piece.columns {
+          base[piece.offset + row * piece.columns.count + column - piece.columns.lowerBound] =
+            values[row * slot.columns + column]
+        }
+      }
+    }
+  }
+}
+
+extension StageLayout {
+  /// The parameters of the stage in the order in which a tile's region holds them.
+  var parameters: [Int] {
+    var result: [Int] = []
+    func add(_ normalization: NetworkBuilder.Normalization) {
+      result += [normalization.gamma, normalization.beta].compactMap { $0 }
+      result += [normalization.movingMean, normalization.movingVariance]
+    }
+    switch core {
+    case .dense(let kernel, let bias): result += [kernel] + [bias].compactMap { $0 }
+    case .innerAxisNormalization(let normalization, _, _, _): add(normalization)
+    case .custom(_, let parameters): result += parameters
+    case .columns, .softmax: break
+    }
+    for case .normalization(let normalization, _, _) in steps { add(normalization) }
+    return result
+  }
+}

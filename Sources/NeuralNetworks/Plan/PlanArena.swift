@@ -1,0 +1,33 @@
+import LinearAlgebra
+
+/// Hands out the matrices of a plan from one aligned block.
+///
+/// Sizes are asked for twice, in the same order: first to measure (base nil), then to place.
+struct PlanArena<Scalar: NetworkScalar> {
+  private let base: UnsafeMutablePointer<Scalar>?
+  private(set) var used = 0
+
+  init(base: UnsafeMutablePointer<Scalar>?) { self.base = base }
+
+  /// Room for `count` scalars at a multiple of 128 bytes (a pair of cache lines: neighbours do not share one).
+  mutating func vector(_ count: Int) -> UnsafeMutablePointer<Scalar> {
+    let unit = 128 / MemoryLayout<Scalar>.stride
+    let offset = used
+    used += (count + unit - 1) / unit * unit
+    // While measuring, any address does: it is not used.
+    return base.map { $0 + offset } ?? UnsafeMutablePointer(bitPattern: 128)!
+  }
+
+  /// A matrix of `rows × columns`; `contiguous` ones have no gaps between rows.
+  mutating func matrix(rows: Int, columns: Int, contiguous: Bool) -> MatrixView<Scalar> {
+    let stride = contiguous ? columns : Self.stride(of: columns)
+    return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
+  }
+
+  /// Whole cache lines, and no multiple of 1 KiB, at which the rows of a matrix would compete for a few cache sets.
+  static func stride(of columns: Int) -> Int {
+    let line = 64 / MemoryLayout<Scalar>.stride
+    let stride = (columns + line - 1) / line * line
+    return stride * MemoryLayout<Scalar>.stride % 1024 == 0 ? stride + line : stride
+  }
+}

@@ -1,0 +1,193 @@
+import Kernels
+import LinearAlgebra
+
+/// The memory of a plan, and the stages bound to it.
+final class PlanMemory<Scalar: NetworkScalar> {
+  private(set) var inputs: MatrixView<Scalar>
+  private(set) var targets: MatrixView<Scalar>
+  let labels: UnsafeMutablePointer<Int32>
+  let stages: UnsafeMutableBufferPointer<BoundStage<Scalar>>
+  private(set) var wholeOperations: [any WholeOperation<Scalar>] = []
+
+  private let arenaBuffer: AlignedBuffer<Scalar>
+  private let doubles: AlignedBuffer<Double>
+  private let labelBuffer: AlignedBuffer<Int32>
+  private var tileArrays: [UnsafeMutableBufferPointer<BoundTile<Scalar>>] = []
+  private var stepArrays: [UnsafeMutableBufferPointer<BoundStep<Scalar>>] = []
+  private var rangeArrays: [UnsafeMutableBufferPointer<Range<Int>>] = []
+
+  init(network: NetworkLayout, store: ParameterStore<Scalar>, capacity: Int) throws {
+    var measure = PlanArena<Scalar>(base: nil)
+    _ = StageMatrices.all(network: network, capacity: capacity, arena: &measure)
+    let vectors = network.stages.reduce(0) { $0 + $1.statisticsScalars }
+    arenaBuffer = AlignedBuffer(zeroedCapacity: measure.used + vectors)
+    doubles = AlignedBuffer(zeroedCapacity: network.stages.reduce(0) { $0 + $1.workspaceDoubles })
+    let last = network.stages[network.stages.count - 1]
+    labelBuffer = AlignedBuffer(zeroedCapacity: capacity * last.outputRowsPerSample)
+    labels = labelBuffer.baseAddress
+
+    var arena = PlanArena<Scalar>(base: arenaBuffer.baseAddress)
+    let placed = StageMatrices.all(network: network, capacity: capacity, arena: &arena)
+    inputs = placed.inputs
+    targets = placed.targets
+    stages = .allocate(capacity: network.stages.count)
+    var binder = StageBinder(store: store, arena: arena, workspace: doubles.baseAddress)
+    for (index, layout) in network.stages.enumerated() {
+      let bound = try bind(layout, index: index, placed: placed.stages, binder: &binder, network: network)
+      (stages.baseAddress! + index).initialize(to: bound)
+    }
+    precondition(
+      binder.arena.used <= arenaBuffer.capacity && binder.workspace <= doubles.baseAddress + doubles.capacity,
+      "the plan's memory was measured too small")
+  }
+
+  deinit {
+    for array in tileArrays { array.deallocate() }
+    for array in stepArrays { array.deallocate() }
+    for array in rangeArrays { array.deallocate() }
+    stages.deallocate()
+  }
+
+  private func bind(
+    _ layout: StageLayout, index: Int, placed: [StageMatrices<Scalar>], binder: inout StageBinder<Scalar>,
+    network: NetworkLayout
+  ) throws -> BoundStage<Scalar> {
+    let matrices = placed[index]
+    let tiles = UnsafeMutableBufferPointer<BoundTile<Scalar>>.allocate(capacity: layout.tileCount)
+    tileArrays.append(tiles)
+    for tile in 0..<layout.tileCount {
+      let steps = layout.isTiled ? binder.steps(of: layout, matrices: matrices, tile: tile) : []
+      let storage = UnsafeMutableBufferPointer<BoundStep<Scalar>>.allocate(capacity: max(steps.count, 1))
+      stepArrays.append(storage)
+      _ = storage.initialize(from: steps)
+      (tiles.baseAddress! + tile).initialize(
+        to: binder.tile(layout, stage: index, tile: tile, steps: storage.baseAddress!, stepCount: steps.count))
+    }
+    let previous = index > 0 ? network.stages[index - 1] : nil
+    // The stage before owns its gradient by its own tiles, where the columns are the same.
+    let sharesTiles = previous.map { $0.isTiled && $0.outputColumns == layout.inputColumns } ?? false
+    let inputBoundaries =
+      sharesTiles ? previous!.boundaries : TileGrid.boundaries(columns: layout.inputColumns)
+    let ranges = UnsafeMutableBufferPointer<Range<Int>>.allocate(capacity: inputBoundaries.count - 1)
+    rangeArrays.append(ranges)
+    _ = ranges.initialize(from: zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 })
+    let operation = try binder.wholeOperation(layout, rows: matrices.output.rows)
+    if let operation { wholeOperations.append(operation) }
+    return BoundStage(
+      core: layout.boundCore(), inputRowsPerSample: layout.inputRowsPerSample,
+      outputRowsPerSample: layout.outputRowsPerSample, input: matrices.input, product: matrices.product,
+      output: matrices.output, outputGradient: matrices.gradient, inputGradient: matrices.inputGradient,
+      inputTiles: ranges.baseAddress!, inputTileCount: ranges.count, tiles: tiles.baseAddress!,
+      tileCount: layout.tileCount, wholeIndex: wholeOperations.count - 1)
+  }
+}
+
+/// The matrices of one stage.
+struct StageMatrices<Scalar: NetworkScalar> {
+  var input: MatrixView<Scalar>
+  var product: MatrixView<Scalar>
+  /// Output of each column step.
+  var stepOutputs: [MatrixView<Scalar>]
+  var gradient: MatrixView<Scalar>
+  var inputGradient: MatrixView<Scalar>?
+
+  var output: MatrixView<Scalar> { stepOutputs.last ?? product }
+
+  /// Places the matrices of every stage, and those of the batch.
+  static func all(
+    network: NetworkLayout, capacity: Int, arena: inout PlanArena<Scalar>
+  ) -> (inputs: MatrixView<Scalar>, targets: MatrixView<Scalar>, stages: [StageMatrices<Scalar>]) {
+    let features = network.inputShape.reduce(1, *)
+    let inputs = arena.matrix(rows: capacity, columns: features, contiguous: network.inputShape.count > 1)
+    let targets = arena.matrix(rows: capacity, columns: network.outputShape.reduce(1, *), contiguous: true)
+    var stages: [StageMatrices] = []
+    for layout in network.stages {
+      let input = (stages.last?.output ?? inputs).reshaped(columns: layout.inputColumns)
+      let previousGradient = stages.last?.gradient
+      let rows = capacity * layout.outputRowsPerSample
+      let contiguous = layout.outputRowsPerSample > 1
+      func matrix(_ arena: inout PlanArena<Scalar>) -> MatrixView<Scalar> {
+        arena.matrix(rows: rows, columns: layout.outputColumns, contiguous: contiguous)
+      }
+      let isColumns = if case .columns = layout.core { true } else { false }
+      let product = isColumns ? input : matrix(&arena)
+      var outputs: [MatrixView<Scalar>] = []
+      for (index, step) in layout.steps.enumerated() {
+        let before = outputs.last ?? product
+        let inPlace = step.canOverwriteInput && !(isColumns && index == 0) && !layout.outputIsKept(before: index)
+        outputs.append(inPlace ? before : matrix(&arena))
+      }
+      let gradient: MatrixView<Scalar>
+      if isColumns, let previousGradient {
+        gradient = previousGradient.reshaped(columns: layout.outputColumns)
+      } else {
+        gradient = matrix(&arena)
+      }
+      stages.append(
+        StageMatrices(
+          input: input, product: product, stepOutputs: outputs, gradient: gradient,
+          inputGradient: previousGradient?.reshaped(columns: layout.inputColumns)))
+    }
+    return (inputs, targets, stages)
+  }
+}
+
+extension MatrixView {
+  /// The same memory as rows of `columns`: the view itself, or a contiguous matrix cut anew.
+  func reshaped(columns: Int) -> MatrixView {
+    if columns == self.columns { return self }
+    return MatrixView(base: base, rows: rows * self.columns / columns, columns: columns)
+  }
+}
+
+extension StageLayout.Step {
+  /// Whether the step may write over its input: nothing in its own backward pass reads it.
+  var canOverwriteInput: Bool {
+    switch self {
+    case .activation(let kind, _, _, _): !kind.gradientNeedsInput
+    case .normalization: false
+    case .dropout: true
+    }
+  }
+}
+
+extension StageLayout {
+  /// Whether the backward pass reads what the step before `index` wrote.
+  func outputIsKept(before index: Int) -> Bool {
+    guard index > 0 else { return false }
+    switch steps[index - 1] {
+    case .activation(let kind, _, _, let fused): return kind != .linear && !kind.gradientNeedsInput && !fused
+    case .normalization(_, let relu, _): return relu
+    case .dropout: return false
+    }
+  }
+
+  /// Scalars of the statistics of the stage's normalizations, gradients that nobody wants included.
+  var statisticsScalars: Int { normalizationCount * 7 * paddedColumns }
+
+  /// Doubles of their workspaces.
+  var workspaceDoubles: Int { normalizationCount * 3 * paddedColumns }
+
+  private var paddedColumns: Int {
+    let columns = if case .innerAxisNormalization(_, _, let features, _) = core { features } else { outputColumns }
+    // Each tile's vectors begin on a pair of cache lines of their own.
+    return columns + (tileCount + 1) * 32
+  }
+
+  private var normalizationCount: Int {
+    let inSteps = steps.count { if case .normalization = $0 { true } else { false } }
+    return if case .innerAxisNormalization = core { inSteps + 1 } else { inSteps }
+  }
+}
+
+extension StageLayout {
+  /// The core without its parameters.
+  func boundCore<Scalar>(_: Scalar.Type = Scalar.self) -> BoundStage<Scalar>.Core {
+    switch core {
+    case .dense: .dense
+    case .columns: .columns
+    case .softmax: .softmax
+    case .innerAxisNormalization, .custom: .whole
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import Kernels
+import LinearAlgebra
+
+/// Binds the tiles of a stage to parameters and memory.
+struct StageBinder<Scalar: NetworkScalar> {
+  let store: ParameterStore<Scalar>
+  var arena: PlanArena<Scalar>
+  var workspace: UnsafeMutablePointer<Double>
+
+  /// One tile with its pointers.
+  func tile(
+    _ layout: StageLayout, stage: Int, tile: Int, steps: UnsafeMutablePointer<BoundStep<Scalar>>, stepCount: Int
+  ) -> BoundTile<Scalar> {
+    var bound = BoundTile<Scalar>(
+      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], kernel: nil, kernelGradient: nil,
+      biasGradient: nil, steps: steps, stepCount: stepCount, region: store.regions[stage][tile])
+    if case .dense(let kernel, let bias) = layout.core {
+      bound.kernel = store.pointer(kernel, tile: tile)
+      bound.kernelGradient = store.gradientPointer(kernel, tile: tile)
+      bound.biasGradient = bias.map { store.gradientPointer($0, tile: tile) }
+    }
+    return bound
+  }
+
+  /// The column steps of one tile.
+  mutating func steps(
+    of layout: StageLayout, matrices: StageMatrices<Scalar>, tile: Int
+  ) -> [BoundStep<Scalar>] {
+    let columns = layout.boundaries[tile]..<layout.boundaries[tile + 1]
+    var result: [BoundStep<Scalar>] = []
+    for (index, step) in layout.steps.enumerated() {
+      let input = (index == 0 ? matrices.product : matrices.stepOutputs[index - 1]).columns(columns)
+      let output = matrices.stepOutputs[index].columns(columns)
+      switch step {
+      case .activation(let kind, let alpha, let bias, let gradientIsFused):
+        var bound = BoundStep(kind: .activation, input: input, output: output)
+        bound.activation = kind
+        bound.alpha = alpha
+        bound.bias = bias.map { UnsafePointer(store.pointer($0, tile: tile)) }
+        bound.gradientIsFused = gradientIsFused
+        result.append(bound)
+      case .normalization(let normalization, let relu, let maskInput):
+        var bound = BoundStep(kind: .normalization, input: input, output: output)
+        bound.normalization = self.normalization(
+          normalization, count: columns.count, tile: tile, relu: relu, maskInput: maskInput)
+        result.append(bound)
+      case .dropout(let rate, let number):
+        var bound = BoundStep(kind: .dropout, input: input, output: output)
+        bound.rate = rate
+        bound.dropoutIndex = number
+        bound.firstColumn = columns.lowerBound
+        result.append(bound)
+      }
+    }
+    return result
+  }
+
+  private mutating func normalization(
+    _ settings: NetworkBuilder.Normalization, count: Int, tile: Int, relu: Bool, maskInput: Bool
+  ) -> BoundNormalization<Scalar> {
+    defer { workspace += 3 * count }
+    return BoundNormalization(
+      count: count, momentum: settings.momentum, epsilon: settings.epsilon, relu: relu, maskInput: maskInput,
+      gamma: settings.gamma.map { UnsafePointer(store.pointer($0, tile: tile)) },
+      beta: settings.beta.map { UnsafePointer(store.pointer($0, tile: tile)) },
+      gammaGradient: settings.gamma.map { store.gradientPointer($0, tile: tile) } ?? arena.vector(count),
+      betaGradient: settings.beta.map { store.gradientPointer($0, tile: tile) } ?? arena.vector(count),
+      movingMean: store.pointer(settings.movingMean, tile: tile),
+      movingVariance: store.pointer(settings.movingVariance, tile: tile),
+      mean: arena.vector(count), meanLow: arena.vector(count), variance: arena.vector(count),
+      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)), workspace: workspace)
+  }
+
+  /// The operation that one member computes whole, where the stage is one.
+  ///
+  /// - Throws: `ModelError.layer` where a user's layer is written for another precision.
+  mutating func wholeOperation(_ layout: StageLayout, rows: Int) throws -> (any WholeOperation<Scalar>)? {
+    switch layout.core {
+    case .dense, .columns, .softmax: return nil
+    case .innerAxisNormalization(let settings, _, let features, let inner):
+      return InnerAxisNormalization(
+        normalization(settings, count: features, tile: 0, relu: false, maskInput: false), inner: inner,
+        elements: rows * layout.outputColumns)
+    case .custom(let layer, let parameters):
+      guard let layer = layer as? any CustomLayer<Scalar> else {
+        throw ModelError.layer(
+          name: layer.name ?? layer.kind,
+          problem: "it is not written for the model's precision, \(Scalar.precisionName)")
+      }
+      return UserOperation(layer: layer, parameters: parameters, store: store)
+    }
+  }
+}

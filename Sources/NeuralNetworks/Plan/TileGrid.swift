@@ -1,0 +1,24 @@
+/// How the columns of a layer are cut into tiles, from their number alone.
+///
+/// A member of the team owns whole tiles. The grid may depend on nothing but the shape, because the bits of a product
+/// depend on how it is cut: the team's size decides who computes a tile, never what a tile is.
+enum TileGrid {
+  /// Widest tile: 64 columns, so that a tile's rows are whole cache lines and products keep a long inner dimension.
+  private static let width = 64
+
+  /// The first column of each tile, and the number of columns at the end.
+  ///
+  /// Below 48 columns there is one tile; above, an even number of about equal ones that begin at multiples of 16.
+  static func boundaries(columns: Int) -> [Int] {
+    guard columns >= 48 else { return [0, columns] }
+    let tiles = max(2, ((columns + width - 1) / width + 1) / 2 * 2)
+    return (0..<tiles).map { ($0 * columns / tiles + 8) / 16 * 16 } + [columns]
+  }
+
+  /// The tiles that `member` of a team of `size` owns, out of `count`.
+  @inline(__always)
+  static func owned(by member: Int, of size: Int, count: Int) -> Range<Int> {
+    // Rounded up, so that a single tile is member 0's: the loss follows it without a barrier.
+    (member * count + size - 1) / size..<((member + 1) * count + size - 1) / size
+  }
+}
