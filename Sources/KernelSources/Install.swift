@@ -3,4 +3,8 @@ import KernelInterface
 /// Fills `table` with this build's kernels.
 public func installKernels(in table: KernelTable<Scalar>) {
   installReductions(table.reductions)
+  installOptimizers(table.optimizers)
+  installLosses(table.losses)
+  installDropout(table.dropout)
+  installGathering(table.gathering)
 }

@@ -1,0 +1,251 @@
+internal import CKernelShims
+import KernelInterface
+
+// Rows are taken in groups of as many as a vector has lanes: one logarithm of a vector then serves the whole group.
+
+// MARK: From logits
+
+/// What is left of a row of logits: Σ e^(x − max), and where the maximum is first found.
+private struct SoftmaxRow {
+  var largest: Scalar
+  var column: Int
+  var sum: Scalar
+}
+
+func sparseCategoricalFromLogits(
+  _ x: MatrixView<Scalar>, _ labels: UnsafePointer<Int32>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
+  let narrow = x.columns <= lanes
+  var group = 0
+  while group < x.rows {
+    let count = group + lanes <= x.rows ? lanes : x.rows - group
+    var sums = Vector(repeating: 1)
+    var shifted = Vector.zero
+    var lane = 0
+    while lane < count {
+      let row = group + lane
+      let line = x.base + row * x.stride
+      let label = Int(labels[row])
+      let factor = weights.map { Scalar(scale) * $0[row] } ?? Scalar(scale)
+      let chosen = line[label]
+      let softmax: SoftmaxRow
+      if narrow {
+        let v = loadChunk(line, 0, x.columns, -Scalar.infinity)
+        let largest = lam_max_lanes(v)
+        let exponentials = vectorExponential(v - Vector(repeating: largest))
+        let bits = lam_bits_equal(v, largest)
+        softmax = SoftmaxRow(
+          largest: largest, column: bits == 0 ? -1 : lam_first_bit(bits), sum: lam_sum_lanes(exponentials))
+        if let gradient {
+          let slope = exponentials * Vector(repeating: factor / softmax.sum)
+          storeChunk(
+            gradient.base + row * gradient.stride, 0, x.columns,
+            slope - lam_with_lane(Vector.zero, label, factor))
+        }
+      } else {
+        let (largest, column) = rowMaximum(line, x.columns)
+        let target = gradient.map { $0.base + row * $0.stride }
+        softmax = SoftmaxRow(
+          largest: largest, column: column, sum: exponentialSum(line, x.columns, largest, target))
+        if let target {
+          scaleRow(target, x.columns, factor / softmax.sum)
+          target[label] -= factor
+        }
+      }
+      if softmax.column == label && softmax.sum == softmax.sum { result.correct += 1 }
+      sums = lam_with_lane(sums, lane, softmax.sum)
+      shifted = lam_with_lane(shifted, lane, chosen - softmax.largest)
+      lane += 1
+    }
+    accumulate(vectorLogarithm(sums) - shifted, group, count, weights, &result.loss)
+    group += lanes
+  }
+  return result
+}
+
+func categoricalFromLogits(
+  _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
+  var group = 0
+  while group < x.rows {
+    let count = group + lanes <= x.rows ? lanes : x.rows - group
+    var sums = Vector(repeating: 1)
+    var masses = Vector.zero
+    var products = Vector.zero
+    var lane = 0
+    while lane < count {
+      let row = group + lane
+      let line = x.base + row * x.stride
+      let target = targets.base + row * targets.stride
+      let (largest, column) = rowMaximum(line, x.columns)
+      let (_, label) = rowMaximum(target, x.columns)
+      let (mass, product) = targetProducts(line, target, x.columns, largest)
+      let slope = gradient.map { $0.base + row * $0.stride }
+      let sum = exponentialSum(line, x.columns, largest, slope)
+      if let slope {
+        let factor = weights.map { Scalar(scale) * $0[row] } ?? Scalar(scale)
+        let (share, each) = (Vector(repeating: factor * mass / sum), Vector(repeating: factor))
+        var c = 0
+        while c < x.columns {
+          let p = loadChunk(slope, c, x.columns, 0)
+          storeChunk(slope, c, x.columns, p * share - loadChunk(target, c, x.columns, 0) * each)
+          c += lanes
+        }
+      }
+      if column == label && sum == sum { result.correct += 1 }
+      sums = lam_with_lane(sums, lane, sum)
+      masses = lam_with_lane(masses, lane, mass)
+      products = lam_with_lane(products, lane, product)
+      lane += 1
+    }
+    accumulate(vectorLogarithm(sums) * masses - products, group, count, weights, &result.loss)
+    group += lanes
+  }
+  return result
+}
+
+/// Σ e^(x − largest) over a row; the exponentials are kept in `kept` where that is given (it may be the row itself).
+@inline(__always)
+private func exponentialSum(_ row: ConstPointer, _ columns: Int, _ largest: Scalar, _ kept: Pointer?) -> Scalar {
+  let shift = Vector(repeating: largest)
+  var sum = Vector.zero
+  var column = 0
+  while column < columns {
+    let exponentials = vectorExponential(loadChunk(row, column, columns, -Scalar.infinity) - shift)
+    if let kept { storeChunk(kept, column, columns, exponentials) }
+    sum += exponentials
+    column += lanes
+  }
+  return lam_sum_lanes(sum)
+}
+
+@inline(__always)
+private func scaleRow(_ row: Pointer, _ columns: Int, _ factor: Scalar) {
+  var column = 0
+  while column < columns {
+    storeChunk(row, column, columns, loadChunk(row, column, columns, 0) * Vector(repeating: factor))
+    column += lanes
+  }
+}
+
+/// Σ t and Σ t·(x − largest); where t is 0 the term is 0, even for x = −∞.
+@inline(__always)
+private func targetProducts(
+  _ row: ConstPointer, _ target: ConstPointer, _ columns: Int, _ largest: Scalar
+) -> (mass: Scalar, product: Scalar) {
+  let shift = Vector(repeating: largest)
+  var (mass, product) = (Vector.zero, Vector.zero)
+  var column = 0
+  while column < columns {
+    let t = loadChunk(target, column, columns, 0)
+    let d = loadChunk(row, column, columns, 0) - shift
+    mass += t
+    product += lam_select_zero(t, Vector.zero, t * d)
+    column += lanes
+  }
+  return (lam_sum_lanes(mass), lam_sum_lanes(product))
+}
+
+// MARK: From probabilities
+
+// With q = p/Σp, u = 1 where q is not clipped (else 0) and T = Σ t·u: ∂(−Σ t·log q)/∂p = (T − t·u/q)/Σp.
+
+func sparseCategoricalFromProbabilities(
+  _ p: MatrixView<Scalar>, _ labels: UnsafePointer<Int32>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
+  var group = 0
+  while group < p.rows {
+    let count = group + lanes <= p.rows ? lanes : p.rows - group
+    var chosen = Vector(repeating: 1)
+    var lane = 0
+    while lane < count {
+      let row = group + lane
+      let line = p.base + row * p.stride
+      let label = Int(labels[row])
+      let (_, column) = rowMaximum(line, p.columns)
+      let sum = rowSum(line, p.columns)
+      let q = line[label] / sum
+      if let gradient {
+        let slope = gradient.base + row * gradient.stride
+        let factor = weights.map { Scalar(scale) * $0[row] } ?? Scalar(scale)
+        let clipped = q < smallestProbability || q > largestProbability
+        let share = clipped ? 0 : factor / sum
+        var c = 0
+        while c < p.columns {
+          storeChunk(slope, c, p.columns, Vector(repeating: share))
+          c += lanes
+        }
+        if !clipped { slope[label] = (1 - 1 / q) * share }
+      }
+      if column == label && sum == sum { result.correct += 1 }
+      chosen = lam_with_lane(chosen, lane, q)
+      lane += 1
+    }
+    accumulate(-vectorLogarithm(clip(chosen)), group, count, weights, &result.loss)
+    group += lanes
+  }
+  return result
+}
+
+func categoricalFromProbabilities(
+  _ p: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
+  for row in 0..<p.rows {
+    let line = p.base + row * p.stride
+    let target = targets.base + row * targets.stride
+    let (_, column) = rowMaximum(line, p.columns)
+    let (_, label) = rowMaximum(target, p.columns)
+    let sum = rowSum(line, p.columns)
+    let divisor = Vector(repeating: sum)
+    var (loss, mass) = (Vector.zero, Vector.zero)
+    var c = 0
+    while c < p.columns {
+      let q = loadChunk(line, c, p.columns, 0) / divisor
+      let t = loadChunk(target, c, p.columns, 0)
+      loss -= t * vectorLogarithm(clip(q))
+      mass += lam_select_within(q, smallestProbability, largestProbability, t)
+      c += lanes
+    }
+    let weight = weights.map { $0[row] } ?? 1
+    if let gradient {
+      let slope = gradient.base + row * gradient.stride
+      let total = Vector(repeating: lam_sum_lanes(mass))
+      let share = Vector(repeating: Scalar(scale) * weight / sum)
+      c = 0
+      while c < p.columns {
+        let q = loadChunk(line, c, p.columns, 0) / divisor
+        let t = loadChunk(target, c, p.columns, 0)
+        let own = lam_select_within(q, smallestProbability, largestProbability, t / q)
+        storeChunk(slope, c, p.columns, (total - own) * share)
+        c += lanes
+      }
+    }
+    if column == label && sum == sum { result.correct += 1 }
+    result.loss += Double(weight) * Double(lam_sum_lanes(loss))
+  }
+  return result
+}
+
+@inline(__always)
+private func clip(_ q: Vector) -> Vector {
+  lam_min(lam_max(q, Vector(repeating: smallestProbability)), Vector(repeating: largestProbability))
+}
+
+@inline(__always)
+private func rowSum(_ row: ConstPointer, _ columns: Int) -> Scalar {
+  var sum = Vector.zero
+  var column = 0
+  while column < columns {
+    sum += loadChunk(row, column, columns, 0)
+    column += lanes
+  }
+  return lam_sum_lanes(sum)
+}
