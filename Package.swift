@@ -80,7 +80,7 @@ let package = Package(
       dependencies: ["NeuralNetworks", "Training", "ReferenceKernels"],
       resources: [.copy("Golden")]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Datasets"]),
-    .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Benchmarks"]),
+    .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Benchmarks"], exclude: ["Fixtures"]),
   ],
   swiftLanguageModes: [.v6]
 )

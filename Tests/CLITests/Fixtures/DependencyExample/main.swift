@@ -1,0 +1,3 @@
+import Lamina
+
+print("Lamina is linked")
