@@ -6,7 +6,7 @@ import RandomNumbers
 ///
 /// fanIn and fanOut of a kernel of shape (in, out) are in and out. "Normal" means truncated at two standard deviations,
 /// with the deviation corrected so that the truncated values have the stated variance (Keras's rule).
-public enum Initializer: Sendable, Equatable {
+public enum Initializer: Sendable, Equatable, Codable {
   /// All 0.
   case zeros
   /// All 1.

@@ -3,7 +3,7 @@
 import LinearAlgebra
 
 /// A scalar type that networks compute in: Float (the default everywhere) and Double.
-public protocol NetworkScalar: KernelScalar, BLASScalar {
+public protocol NetworkScalar: KernelScalar, BLASScalar, SafetensorsScalar {
   /// The word for it in files and flags: `float32` or `float64`.
   static var precisionName: String { get }
 

@@ -1,5 +1,5 @@
 /// A nonlinearity, as an argument of `Dense` or a layer of its own.
-public enum Activation: Layer, Equatable {
+public enum Activation: Layer, Equatable, Codable {
   /// f(x) = x.
   case linear
   /// f(x) = max(x, 0).

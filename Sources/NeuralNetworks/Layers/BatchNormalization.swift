@@ -5,7 +5,7 @@
 /// layer is one affine map per feature. Semantics and defaults are Keras's; PyTorch's momentum 0.1 is 0.9 here.
 /// Parameters: `gamma`, `beta` (trainable), `moving_mean`, `moving_variance` (not). Cost: x is read once from memory and
 /// y written once, forward; x and dy are read and dx is written, backward, where the batch's tile fits the cache.
-public struct BatchNormalization: Layer {
+public struct BatchNormalization: Layer, Equatable, Codable {
   /// The axis of the features, counted from the batch axis 0, or from the end where negative; −1 by default.
   public var axis: Int
   /// Weight of the old value in the moving statistics, 0.99 by default.

@@ -3,7 +3,7 @@
 /// x is (…, inputs), W (inputs, units), b (units), y (…, units); the last axis is the one that is multiplied. Cost per
 /// sample: 2·inputs·units flops forward, twice that backward. Ahead of `BatchNormalization` a bias has no effect (its
 /// gradient is 0): pass `useBias: false`.
-public struct Dense: Layer {
+public struct Dense: Layer, Equatable, Codable {
   /// Number of outputs.
   public var units: Int
   /// Applied to each output.

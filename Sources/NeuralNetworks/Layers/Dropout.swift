@@ -2,7 +2,7 @@
 ///
 /// Identity during inference. The mask is a function of the model's seed, the layer, the step and the element's place, so
 /// a run can be repeated to the bit on any number of threads; it is drawn again in the backward pass, not stored.
-public struct Dropout: Layer {
+public struct Dropout: Layer, Equatable, Codable {
   /// Share of elements dropped, 0 ≤ rate < 1.
   public var rate: Double
   /// The layer's name, or nil for `dropout`, `dropout_1`, ….

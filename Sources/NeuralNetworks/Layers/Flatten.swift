@@ -1,5 +1,5 @@
 /// Makes one axis of all axes of a sample: (batch, a, b, …) becomes (batch, a·b·…). Costs nothing.
-public struct Flatten: Layer {
+public struct Flatten: Layer, Equatable, Codable {
   /// The layer's name, or nil for `flatten`, `flatten_1`, ….
   public var name: String?
 

@@ -61,3 +61,10 @@ extension Sequential {
     return (store, index)
   }
 }
+
+extension Sequential {
+  /// Names and shapes of the parameters for samples of `inputShape`, without making them.
+  package func parameterShapes(inputShape: [Int]) throws -> [(name: String, shape: [Int])] {
+    try NetworkLayout(layers: layers, inputShape: inputShape).records.map { ($0.name, $0.specification.shape) }
+  }
+}

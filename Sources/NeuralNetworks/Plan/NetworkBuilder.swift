@@ -48,11 +48,13 @@ public struct NetworkBuilder {
 
   /// The product with a kernel of shape (last axis, units), and a bias.
   ///
-  /// - Throws: `ModelError.layer` where `units` is not positive.
+  /// - Throws: `ModelError.layer` where `units` is out of range.
   public mutating func dense(
     units: Int, useBias: Bool, kernelInitializer: Initializer, biasInitializer: Initializer
   ) throws {
-    guard units > 0 else { throw error("units must be positive, not \(units)") }
+    guard (1...NetworkLayout.largestAxis).contains(units) else {
+      throw error("units must be in 1 ... \(NetworkLayout.largestAxis), not \(units)")
+    }
     let kernel = add(
       ParameterSpecification(name: "kernel", shape: [shape[shape.count - 1], units], initializer: kernelInitializer))
     let bias =

@@ -19,9 +19,11 @@ struct NetworkLayout {
   /// - Throws: `ModelError` where a layer cannot take its input, two layers share a name, or nothing is computed.
   init(layers: [any Layer], inputShape: [Int]) throws {
     guard !layers.isEmpty else { throw ModelError.empty }
-    guard !inputShape.isEmpty, inputShape.allSatisfy({ $0 > 0 }) else {
+    guard !inputShape.isEmpty, inputShape.allSatisfy({ $0 > 0 }), Self.fits(inputShape) else {
       throw ModelError.argument(
-        name: "inputShape", problem: "\(inputShape) must have at least one axis, and no axis below 1")
+        name: "inputShape",
+        problem: "\(inputShape) must have at least one axis, no axis below 1, and at most "
+          + "\(Self.largestAxis) elements")
     }
     var builder = NetworkBuilder(inputShape: inputShape)
     var records: [LayerRecord] = []
@@ -51,6 +53,19 @@ struct NetworkLayout {
     guard !stages.isEmpty else {
       throw ModelError.layer(name: records[0].name, problem: "the model computes nothing; add a Dense layer")
     }
+  }
+
+  /// Most elements of a sample and most units of a layer: beyond it a shape is a mistake or a damaged file.
+  static let largestAxis = 1 << 24
+
+  private static func fits(_ shape: [Int]) -> Bool {
+    var count = 1
+    for axis in shape {
+      guard axis <= largestAxis else { return false }
+      count *= axis
+      guard count <= largestAxis else { return false }
+    }
+    return true
   }
 
   /// How many stages run in training, and the loss on what the last of them makes.
