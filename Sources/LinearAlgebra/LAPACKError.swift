@@ -41,6 +41,13 @@ public enum LAPACKError: Error, Equatable, CustomStringConvertible {
     }
   }
 
+  /// Runs `body`, whose shape errors become `.shape`.
+  package static func wrappingShapeErrors<Result>(
+    _ body: () throws(TensorError) -> Result
+  ) throws(LAPACKError) -> Result {
+    do { return try body() } catch { throw .shape(error) }
+  }
+
   // The two codes of LAPACKE for memory it could not get: for the workspace and for a transposed copy.
   private static let memoryCodes = [-1010, -1011]
 
@@ -61,7 +68,7 @@ extension Tensor {
     guard rank == 2 else { throw .shape(.rankMismatch(operation: operation, expected: 2, shape: shape)) }
     if count == 0 { throw .empty(operation: operation, shape: shape) }
     // LAPACK computes the places of elements in its integer, so it is their number that counts.
-    do { try checkCountFitsBLAS(operation) } catch { throw .shape(error) }
+    try LAPACKError.wrappingShapeErrors { () throws(TensorError) in try checkCountFitsBLAS(operation) }
     if let place = indexOfFirstNonFinite() {
       throw .notFinite(
         operation: operation, argument: argument, row: place / shape[1], column: place % shape[1])

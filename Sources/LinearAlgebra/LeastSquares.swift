@@ -27,7 +27,8 @@ public struct LeastSquares<Scalar: LAPACKScalar>: Sendable {
     var (destroyed, values, rank) = (a, Tensor<Scalar>.zeros([min(m, n)]), 0)
     // LAPACK reads B from here and leaves X here, so there must be room for the longer of the two.
     var x = Tensor<Scalar>.zeros([max(m, n), columns])
-    do { try x.checkCountFitsBLAS("LeastSquares") } catch { throw .shape(error) }
+    let places = x
+    try LAPACKError.wrappingShapeErrors { () throws(TensorError) in try places.checkCountFitsBLAS("LeastSquares") }
     BLAS.prepare()
     let info = destroyed.withUnsafeMutableBufferPointer { a in
       values.withUnsafeMutableBufferPointer { values in
