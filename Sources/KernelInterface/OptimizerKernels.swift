@@ -11,8 +11,7 @@ public final class OptimizerKernels<Scalar>: @unchecked Sendable {
   /// `(w, g, velocity, count, learningRate, momentum, nesterov, decay)`: v = momentum·v − learningRate·g.
   ///
   /// Then w = decay·w + v, or with Nesterov w = decay·w + momentum·v − learningRate·g (Keras's SGD).
-  public var momentum:
-    (@Sendable (Pointer, UnsafePointer<Scalar>, Pointer, Int, Double, Double, Bool, Double) -> Void)!
+  public var momentum: (@Sendable (Pointer, UnsafePointer<Scalar>, Pointer, Int, Double, Double, Bool, Double) -> Void)!
 
   /// `(w, g, m, v, count, alpha, beta1, beta2, epsilon, decay)`: Adam with the bias corrections inside alpha.
   ///

@@ -45,7 +45,8 @@ public enum TiledProduct {
     }
     // Few rows: keep them all and cut the depth. Many: blocks of rows, and of depth where those stay too large.
     let rowLimit = transposeA ? 512 : 64
-    let rows = m <= rowLimit ? m : pieces(m, atMost: max(16, min(rowLimit, smallProduct / (n * k) / 16 * 16)), multiple: 16)
+    let rows =
+      m <= rowLimit ? m : pieces(m, atMost: max(16, min(rowLimit, smallProduct / (n * k) / 16 * 16)), multiple: 16)
     let depthLimit = max(16, smallProduct / (rows * n) / 8 * 8)
     let depth = k <= depthLimit ? k : pieces(k, atMost: depthLimit, multiple: 8)
     return (rows, depth)

@@ -21,7 +21,7 @@ struct BoundStage<Scalar: NetworkScalar> {
   var output: MatrixView<Scalar>
   /// Gradient with respect to the output; the column steps turn it in place into that of the product.
   var outputGradient: MatrixView<Scalar>
-  /// Where the gradient with respect to the input goes: the previous stage's `outputGradient`. nil for the first stage.
+  /// Where the gradient with respect to the input goes: the previous stage's `outputGradient`; nil for the first stage.
   var inputGradient: MatrixView<Scalar>?
   /// Tiles of the input's columns by which the gradient with respect to the input is shared out.
   var inputTiles: UnsafeMutablePointer<Range<Int>>
