@@ -36,11 +36,10 @@ struct BoundTile<Scalar: NetworkScalar> {
   var columns: Range<Int>
   /// inputs × columns.count, contiguous.
   var kernel: UnsafeMutablePointer<Scalar>?
-  var kernelGradient: UnsafeMutablePointer<Scalar>?
   var biasGradient: UnsafeMutablePointer<Scalar>?
   var steps: UnsafeMutablePointer<BoundStep<Scalar>>
   var stepCount: Int
-  /// The tile's region of the trainable buffer.
+  /// The tile's region of the trainable buffer; the kernel comes first in it.
   var region: Range<Int>
 }
 

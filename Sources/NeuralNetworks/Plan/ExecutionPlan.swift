@@ -27,6 +27,9 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   let seed: UInt64
 
   private let memory: PlanMemory<Scalar>
+  private let scratchMemory: AlignedBuffer<Scalar>
+  /// Room for a block of a kernel's gradient: 128 rows of the widest tile.
+  private static var scratchPerMember: Int { 128 * 2 * TileGrid.width }
 
   // The job at hand, set by the caller before the team is started.
   var task = Task.train
@@ -61,6 +64,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     team = WorkerTeam(size: threads)
     (trainingStages, rowLoss) = network.trainingStages(loss: loss)
     memory = try PlanMemory(network: network, store: store, capacity: capacity)
+    scratchMemory = AlignedBuffer(zeroedCapacity: threads * Self.scratchPerMember)
     stages = memory.stages
     wholeOperations = memory.wholeOperations
     inputs = memory.inputs
@@ -86,7 +90,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   package func computeGradients(
     _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, step: Int
   ) -> LossSums {
-    run(.gradients, source, indices, samples, step)
+    update = nil
+    return run(.gradients, source, indices, samples, step)
   }
 
   /// Forward in inference mode; read `output(samples:)` after it.
@@ -112,6 +117,12 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     sampleCount = samples
     team.run(self)
     return sums
+  }
+
+  /// Memory of one member's own.
+  @inline(__always)
+  func scratch(of member: Int) -> UnsafeMutablePointer<Scalar> {
+    scratchMemory.baseAddress + member * Self.scratchPerMember
   }
 
   func work(member: Int) { Scalar.work(on: self, member: member) }
