@@ -59,6 +59,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.store = store
     self.loss = loss
     self.seed = seed
+    // The team calls BLAS from several threads; threads of BLAS's own under it would fight for the cores.
+    BLAS.prepare()
     table = try Scalar.kernels()
     kernels = StepKernels(table)
     team = WorkerTeam(size: threads)
