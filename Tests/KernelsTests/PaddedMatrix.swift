@@ -59,8 +59,8 @@ func expectClose<Scalar: KernelScalar>(
   var worst = (excess: 0.0, index: -1)
   for i in expected.indices {
     let excess = abs(Double(actual[i]) - expected[i]) / (units * unit * scale[i] + Double(Scalar.leastNormalMagnitude))
-    // NaN counts as the worst of all.
-    if !(excess <= worst.excess) { worst = (excess, i) }
+    // NaN is worse than anything.
+    if !(excess <= worst.excess) { worst = (excess.isNaN ? .infinity : excess, i) }
   }
   let i = max(worst.index, 0)
   #expect(
