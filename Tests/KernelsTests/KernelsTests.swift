@@ -15,6 +15,8 @@ import Testing
   }
 
   private func expectFilled<S>(_ table: KernelTable<S>, _ what: String) {
+    expectFilled(table.activations, "\(what).activations")
+    expectFilled(table.batchNormalization, "\(what).batchNormalization")
     expectFilled(table.optimizers, "\(what).optimizers")
     expectFilled(table.losses, "\(what).losses")
     expectFilled(table.dropout, "\(what).dropout")

@@ -2,12 +2,6 @@ import Kernels
 import RandomNumbers
 import Testing
 
-/// Instruction sets that this CPU can run: every kernel is tested in each.
-let supportedSets = InstructionSet.allCases.filter(\.isSupported)
-
-/// Lengths around the width of a vector and of a group of vectors.
-let awkwardSizes = [1, 7, 15, 16, 17, 31, 33, 65, 1000]
-
 /// A matrix in memory whose rows lie further apart than they are wide; the gaps show whether a kernel strays.
 ///
 /// The memory is never freed: kernels take bare pointers, which may outlive the last mention of their matrix.

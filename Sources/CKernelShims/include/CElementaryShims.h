@@ -1,0 +1,198 @@
+// Partial vectors, Double accumulation and the bit tricks of the elementary functions; included by CKernelShims.h.
+#pragma once
+#include "CKernelShims.h"
+
+// Everything here is inlined: no vector ever crosses a call, whose convention this would warn about.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+// MARK: Vectors of doubles, as many lanes as a vector of scalars
+
+#ifdef LAMINA_DOUBLE
+typedef double lam_doubles __attribute__((ext_vector_type(8)));
+#else
+typedef double lam_doubles __attribute__((ext_vector_type(16)));
+#endif
+typedef lam_doubles lam_unaligned_doubles __attribute__((aligned(8)));
+
+LAM_INLINE lam_doubles lam_widen(lam_vector v) { return __builtin_convertvector(v, lam_doubles); }
+LAM_INLINE lam_vector lam_narrow(lam_doubles v) { return __builtin_convertvector(v, lam_vector); }
+LAM_INLINE lam_doubles lam_load_doubles(const double *p) { return *(const lam_unaligned_doubles *)p; }
+LAM_INLINE void lam_store_doubles(double *p, lam_doubles v) { *(lam_unaligned_doubles *)p = v; }
+LAM_INLINE lam_doubles lam_max_doubles(lam_doubles x, lam_doubles low) { return low > x ? low : x; }
+
+// MARK: The first lanes of a vector
+
+#define LAM_LANES ((int64_t)(sizeof(lam_vector) / sizeof(lam_scalar)))
+
+#if defined(__AVX512F__) && !defined(LAMINA_DOUBLE)
+typedef float lam_f16 __attribute__((vector_size(64)));
+/// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
+LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_vector fill) {
+  return (lam_vector)__builtin_ia32_loadups512_mask(p, (lam_f16)fill,
+                                                    (unsigned short)((1u << count) - 1));
+}
+LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
+  __builtin_ia32_storeups512_mask(p, (lam_f16)v, (unsigned short)((1u << count) - 1));
+}
+#elif defined(__AVX512F__)
+typedef double lam_d8 __attribute__((vector_size(64)));
+/// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
+LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_vector fill) {
+  return (lam_vector)__builtin_ia32_loadupd512_mask(p, (lam_d8)fill,
+                                                    (unsigned char)((1u << count) - 1));
+}
+LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
+  __builtin_ia32_storeupd512_mask(p, (lam_d8)v, (unsigned char)((1u << count) - 1));
+}
+#else
+// In pieces of a power of two: no call of memcpy and no loop over lanes.
+/// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
+LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_vector fill) {
+  lam_vector v = fill;
+  lam_scalar *lane = (lam_scalar *)&v;
+  if (count & LAM_LANES) return *(const lam_unaligned_vector *)p;
+#ifndef LAMINA_DOUBLE
+  if (count & 8) { __builtin_memcpy(lane, p, 8 * sizeof(lam_scalar)); lane += 8; p += 8; }
+#endif
+  if (count & 4) { __builtin_memcpy(lane, p, 4 * sizeof(lam_scalar)); lane += 4; p += 4; }
+  if (count & 2) { __builtin_memcpy(lane, p, 2 * sizeof(lam_scalar)); lane += 2; p += 2; }
+  if (count & 1) *lane = *p;
+  return v;
+}
+LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
+  const lam_scalar *lane = (const lam_scalar *)&v;
+  if (count & LAM_LANES) *(lam_unaligned_vector *)p = v;
+#ifndef LAMINA_DOUBLE
+  if (count & 8) { __builtin_memcpy(p, lane, 8 * sizeof(lam_scalar)); lane += 8; p += 8; }
+#endif
+  if (count & 4) { __builtin_memcpy(p, lane, 4 * sizeof(lam_scalar)); lane += 4; p += 4; }
+  if (count & 2) { __builtin_memcpy(p, lane, 2 * sizeof(lam_scalar)); lane += 2; p += 2; }
+  if (count & 1) *p = *lane;
+}
+#endif
+
+LAM_INLINE lam_vector lam_load_first(const lam_scalar *p, int64_t count) {
+  return lam_load_first_or(p, count, (lam_vector)(lam_scalar)0);
+}
+LAM_INLINE lam_doubles lam_load_first_doubles(const double *p, int64_t count) {
+  lam_doubles v = (lam_doubles)0.0;
+#pragma clang loop unroll(disable) vectorize(disable)
+  for (int64_t i = 0; i < count; i++) ((double *)&v)[i] = p[i];
+  return v;
+}
+LAM_INLINE void lam_store_first_doubles(double *p, lam_doubles v, int64_t count) {
+#pragma clang loop unroll(disable) vectorize(disable)
+  for (int64_t i = 0; i < count; i++) p[i] = ((const double *)&v)[i];
+}
+
+// MARK: Selection and reduction
+
+LAM_INLINE lam_vector lam_splat(lam_scalar x) { return (lam_vector)x; }
+/// Lane by lane: c ≤ 0 ? 0 : v (so a NaN in c keeps v).
+LAM_INLINE lam_vector lam_zero_where_not_positive(lam_vector c, lam_vector v) { return c <= (lam_vector)(lam_scalar)0 ? (lam_vector)(lam_scalar)0 : v; }
+/// Lane by lane: a < b ? x : y.
+LAM_INLINE lam_vector lam_select_less(lam_vector a, lam_vector b, lam_vector x, lam_vector y) { return a < b ? x : y; }
+/// Lane by lane: a == b ? x : y.
+LAM_INLINE lam_vector lam_select_equal(lam_vector a, lam_vector b, lam_vector x, lam_vector y) { return a == b ? x : y; }
+LAM_INLINE lam_vector lam_copy_sign(lam_vector x, lam_vector sign) { return __builtin_elementwise_copysign(x, sign); }
+
+#ifdef LAMINA_DOUBLE
+LAM_INLINE lam_scalar lam_sum(lam_vector v) {
+  double __attribute__((ext_vector_type(4))) a = v.lo + v.hi;
+  double __attribute__((ext_vector_type(2))) b = a.lo + a.hi;
+  return b.x + b.y;
+}
+LAM_INLINE lam_scalar lam_largest(lam_vector v) {
+  double __attribute__((ext_vector_type(4))) a = v.lo > v.hi ? v.lo : v.hi;
+  double __attribute__((ext_vector_type(2))) b = a.lo > a.hi ? a.lo : a.hi;
+  return b.x > b.y ? b.x : b.y;
+}
+#else
+LAM_INLINE lam_scalar lam_sum(lam_vector v) {
+  float __attribute__((ext_vector_type(8))) a = v.lo + v.hi;
+  float __attribute__((ext_vector_type(4))) b = a.lo + a.hi;
+  float __attribute__((ext_vector_type(2))) c = b.lo + b.hi;
+  return c.x + c.y;
+}
+LAM_INLINE lam_scalar lam_largest(lam_vector v) {
+  float __attribute__((ext_vector_type(8))) a = v.lo > v.hi ? v.lo : v.hi;
+  float __attribute__((ext_vector_type(4))) b = a.lo > a.hi ? a.lo : a.hi;
+  float __attribute__((ext_vector_type(2))) c = b.lo > b.hi ? b.lo : b.hi;
+  return c.x > c.y ? c.x : c.y;
+}
+#endif
+
+// MARK: Powers of two
+
+#ifdef LAMINA_DOUBLE
+#define LAM_ROUNDING 6755399441055744.0 /* 1.5·2^52: adding it rounds to an integer held in the low bits */
+#define LAM_MANTISSA_BITS 52
+#define LAM_BIAS 1023
+#define LAM_SPLIT_MASK ((int64_t)0xFFFFFFFFF8000000)
+#else
+#define LAM_ROUNDING 12582912.0f /* 1.5·2^23 */
+#define LAM_MANTISSA_BITS 23
+#define LAM_BIAS 127
+#define LAM_SPLIT_MASK ((int32_t)0xFFFFF000)
+#endif
+
+/// The nearest integer, as a scalar; |x| must be far below 2^(mantissa bits).
+LAM_INLINE lam_vector lam_round(lam_vector x) {
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
+  return (x + magic) - magic;
+}
+/// The integer values that `n` holds, exactly.
+LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
+  return (lam_integers)(n + magic) - (lam_integers)magic;
+}
+/// 2^n for whole n of a normal result.
+LAM_INLINE lam_vector lam_power_of_two(lam_vector n) {
+  return (lam_vector)((lam_integers_of(n) + LAM_BIAS) << LAM_MANTISSA_BITS);
+}
+/// v·2^n in two steps, so that results below the normal range are rounded once and those above overflow.
+LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector n) {
+  lam_integers whole = lam_integers_of(n), half = whole >> 1;
+  lam_vector first = (lam_vector)((half + LAM_BIAS) << LAM_MANTISSA_BITS);
+  lam_vector second = (lam_vector)((whole - half + LAM_BIAS) << LAM_MANTISSA_BITS);
+  return v * first * second;
+}
+/// x = mantissa·2^exponent with mantissa in [√½, √2), for normal positive x.
+LAM_INLINE lam_vector lam_exponent(lam_vector x) {
+  const lam_integers root = (lam_integers)((lam_vector)(lam_scalar)0.70710678118654752440);
+  lam_integers e = ((lam_integers)x - root) >> LAM_MANTISSA_BITS;
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
+  return (lam_vector)(e + (lam_integers)magic) - magic;
+}
+LAM_INLINE lam_vector lam_mantissa(lam_vector x) {
+  const lam_integers root = (lam_integers)((lam_vector)(lam_scalar)0.70710678118654752440);
+  lam_integers e = ((lam_integers)x - root) >> LAM_MANTISSA_BITS;
+  return (lam_vector)((lam_integers)x - (e << LAM_MANTISSA_BITS));
+}
+/// x with the lower half of its mantissa cleared: its square is exact.
+LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_integers)x & LAM_SPLIT_MASK); }
+
+// MARK: Sums of a chunk of columns
+
+#ifdef LAMINA_DOUBLE
+#define LAM_CHUNK_COLUMNS 128
+#else
+#define LAM_CHUNK_COLUMNS 256
+#endif
+
+/// Column sums of 16 vectors: of a block of rows in scalars, of all rows in doubles.
+typedef struct {
+  lam_scalar block_beta[LAM_CHUNK_COLUMNS];
+  lam_scalar block_gamma[LAM_CHUNK_COLUMNS];
+  double beta[LAM_CHUNK_COLUMNS];
+  double gamma[LAM_CHUNK_COLUMNS];
+} lam_chunk_sums;
+
+LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return sums->block_beta; }
+LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return sums->block_gamma; }
+LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return sums->beta; }
+LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return sums->gamma; }
+LAM_INLINE lam_doubles lam_splat_doubles(double x) { return (lam_doubles)x; }
+
+#pragma clang diagnostic pop
