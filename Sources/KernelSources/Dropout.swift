@@ -1,10 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installDropout(_ table: DropoutKernels<Scalar>) {
-  table.apply = dropout
-}
-
 func dropout(
   _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ rate: Double, _ key: UInt64, _ firstColumn: Int
 ) {

@@ -1,6 +1,12 @@
 internal import CKernelShims
 import KernelInterface
 
+// With a single closure to replace, the compiler leaves a helper that the linker could share with other builds; next to
+// those of another group it becomes local. Hence dropout's line here.
+func installDropout(_ table: DropoutKernels<Scalar>) {
+  table.apply = dropout
+}
+
 func installGathering(_ table: GatheringKernels<Scalar>) {
   table.bytes = gatherBytes
   table.bytesByColumn = gatherBytesByColumn
