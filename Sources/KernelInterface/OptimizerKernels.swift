@@ -28,7 +28,7 @@ public final class OptimizerKernels<Scalar>: @unchecked Sendable {
   ///
   /// v = ρ·v + (1 − ρ)·g²; with `average` (centered): a = ρ·a + (1 − ρ)·g and d = v − a² + ε, else d = v + ε;
   /// u = learningRate·g/√d; with `velocity`: velocity = momentum·velocity + u and w = decay·w − velocity,
-  /// else w = decay·w − u. nil: that vector is not used.
+  /// else w = decay·w − u. nil: that vector is not used. v − a², which rounding may make negative, counts as 0 then.
   public var rmsprop:
     (
       @Sendable (
