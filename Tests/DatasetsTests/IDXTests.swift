@@ -1,6 +1,7 @@
-import Datasets
 import Foundation
 import Testing
+
+@testable import Datasets
 
 @Suite struct IDXTests {
   /// A 2×3×4 array and its file, byte by byte as the format says.
@@ -57,6 +58,35 @@ import Testing
       return
     }
     #expect(onDisk?.description.contains("\(path), byte \(offset): ") == true)
+  }
+
+  /// Packed arrays whose frame is right and whose contents are not; offsets count in the unpacked data.
+  @Test(
+    arguments: [
+      ([], 0), ([0, 0, 8, 2, 0], 5), ([0, 0, 9, 1, 0, 0, 0, 0], 2), ([0, 0, 8, 1, 3, 0, 0, 0, 7, 7], 10),
+      ([0, 0, 8, 1, 0, 0, 0, 1, 7, 7], 9), ([0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff, 7], 4),
+      ([0, 0, 8, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 7], 4),
+    ] as [([UInt8], Int)])
+  func packedDamageIsRefusedWithPathAndOffset(contents: [UInt8], offset: Int) throws {
+    let packed = try Gzip.compress(contents, path: "a.gz")
+    let error = #expect(throws: DatasetError.self) { try IDX(contents: packed, path: "a.gz") }
+    guard case .malformed("a.gz", offset, let problem, _) = error else {
+      Issue.record("expected .malformed at \(offset), got \(String(describing: error))")
+      return
+    }
+    #expect(problem.contains("unpacked data"))
+  }
+
+  @Test func aPackedArrayLargerThanTheLimitIsLoadedPlainOnly() throws {
+    // 65 MiB of zeros pack to less than 1/256 of it.
+    let large = try IDX(dimensions: [65 << 20], bytes: [UInt8](repeating: 0, count: 65 << 20))
+    let packed = try Gzip.compress(large.contents, path: "large.gz")
+    let error = #expect(throws: DatasetError.self) { try IDX(contents: packed, path: "large.gz") }
+    #expect(error?.description.contains("gunzip") == true)
+    let folder = try TemporaryFolder()
+    let path = try folder.file("large")
+    try large.write(to: path)
+    #expect(try IDX(path: path).bytes.count == 65 << 20)
   }
 
   @Test func otherTypesAreNamed() {
