@@ -74,10 +74,10 @@ let package = Package(
       ]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "ReferenceKernels", "CPUFeatures", "RandomNumbers"]),
     .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra", "RandomNumbers"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "LinearAlgebra", "CZlib"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "LinearAlgebra", "CZlib", "RandomNumbers"]),
     .testTarget(
       name: "NeuralNetworksTests",
-      dependencies: ["NeuralNetworks", "Training", "ReferenceKernels"],
+      dependencies: ["NeuralNetworks", "Training", "ReferenceKernels", "Datasets", "RandomNumbers"],
       resources: [.copy("Golden")]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Datasets"]),
     .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Benchmarks"], exclude: ["Fixtures"]),

@@ -141,17 +141,17 @@ private func partialBlockSum(_ first: Pointer, _ rows: Int, _ stride: Int, _ wid
 // MARK: Vectors
 
 func sumOfSquares(_ x: ConstPointer, _ count: Int) -> Double {
-  var (a, b, c, d) = (lam_doubles.zero, lam_doubles.zero, lam_doubles.zero, lam_doubles.zero)
+  var (a, b, c, d) = (lam_eight_doubles.zero, lam_eight_doubles.zero, lam_eight_doubles.zero, lam_eight_doubles.zero)
   var i = 0
   while i + 32 <= count {
-    a = lam_add_square(a, lam_load_doubles(x + i))
-    b = lam_add_square(b, lam_load_doubles(x + i + 8))
-    c = lam_add_square(c, lam_load_doubles(x + i + 16))
-    d = lam_add_square(d, lam_load_doubles(x + i + 24))
+    a = lam_add_square(a, lam_load_eight_doubles(x + i))
+    b = lam_add_square(b, lam_load_eight_doubles(x + i + 8))
+    c = lam_add_square(c, lam_load_eight_doubles(x + i + 16))
+    d = lam_add_square(d, lam_load_eight_doubles(x + i + 24))
     i += 32
   }
   while i + 8 <= count {
-    a = lam_add_square(a, lam_load_doubles(x + i))
+    a = lam_add_square(a, lam_load_eight_doubles(x + i))
     i += 8
   }
   var sum = lam_sum_doubles((a + b) + (c + d))

@@ -41,6 +41,12 @@ public protocol BLASScalar: BinaryFloatingPoint, SIMDScalar, Codable, Sendable {
 
   /// The first i whose |xᵢ| is largest.
   static func unsafeIndexOfLargestMagnitude(_ count: Int, _ x: UnsafePointer<Self>) -> Int
+
+  /// Writes the scalars as Doubles, exactly; a loop over a known type, which generic code does not give.
+  static func unsafeWiden(_ count: Int, _ x: UnsafePointer<Self>, _ wide: UnsafeMutablePointer<Double>)
+
+  /// Writes the Doubles rounded to nearest; a loop over a known type, which generic code does not give.
+  static func unsafeRound(_ count: Int, _ wide: UnsafePointer<Double>, _ x: UnsafeMutablePointer<Self>)
 }
 
 /// The largest length that BLAS's integer can hold.
@@ -117,6 +123,16 @@ extension Float: BLASScalar {
   public static func unsafeIndexOfLargestMagnitude(_ count: Int, _ x: UnsafePointer<Float>) -> Int {
     Int(cblas_isamax(blasInteger(count), x, 1))
   }
+
+  /// Each scalar as a Double.
+  public static func unsafeWiden(_ count: Int, _ x: UnsafePointer<Float>, _ wide: UnsafeMutablePointer<Double>) {
+    for index in 0..<count { wide[index] = Double(x[index]) }
+  }
+
+  /// Each Double rounded to Float.
+  public static func unsafeRound(_ count: Int, _ wide: UnsafePointer<Double>, _ x: UnsafeMutablePointer<Float>) {
+    for index in 0..<count { x[index] = Float(wide[index]) }
+  }
 }
 
 extension Double: BLASScalar {
@@ -182,5 +198,15 @@ extension Double: BLASScalar {
   /// `cblas_idamax`.
   public static func unsafeIndexOfLargestMagnitude(_ count: Int, _ x: UnsafePointer<Double>) -> Int {
     Int(cblas_idamax(blasInteger(count), x, 1))
+  }
+
+  /// Each scalar as a Double.
+  public static func unsafeWiden(_ count: Int, _ x: UnsafePointer<Double>, _ wide: UnsafeMutablePointer<Double>) {
+    wide.update(from: x, count: count)
+  }
+
+  /// Each Double rounded to Double.
+  public static func unsafeRound(_ count: Int, _ wide: UnsafePointer<Double>, _ x: UnsafeMutablePointer<Double>) {
+    x.update(from: wide, count: count)
   }
 }

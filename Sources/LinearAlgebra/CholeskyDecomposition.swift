@@ -12,7 +12,8 @@ public struct CholeskyDecomposition<Scalar: LAPACKScalar>: Sendable {
   public init(_ a: Tensor<Scalar>) throws(LAPACKError) {
     try a.checkIsSquareMatrix("CholeskyDecomposition", argument: "the matrix")
     let n = a.shape[0]
-    var factor = Tensor(shape: [n, n]) { $0 % n > $0 / n ? 0 : a[$0 / n, $0 % n] }
+    var factor = Tensor<Scalar>.zeros([n, n])
+    for row in 0..<n { a.copyRow(row, from: 0, count: row + 1, into: &factor) }
     BLAS.prepare()
     let info = factor.withUnsafeMutableBufferPointer { Scalar.unsafeCholeskyFactor(n: n, $0.baseAddress!, n) }
     try LAPACKError.check(info, "potrf") { .notPositiveDefinite(order: $0) }

@@ -41,11 +41,18 @@ public enum LAPACKError: Error, Equatable, CustomStringConvertible {
     }
   }
 
+  /// Runs `body`, whose shape errors become `.shape`.
+  package static func wrappingShapeErrors<Result>(
+    _ body: () throws(TensorError) -> Result
+  ) throws(LAPACKError) -> Result {
+    do { return try body() } catch { throw .shape(error) }
+  }
+
   // The two codes of LAPACKE for memory it could not get: for the workspace and for a transposed copy.
   private static let memoryCodes = [-1010, -1011]
 
   /// Throws what a nonzero `info` of a LAPACKE routine means; `failure` says it for a positive one.
-  static func check(
+  package static func check(
     _ info: Int, _ routine: String, failure: (Int) -> LAPACKError
   ) throws(LAPACKError) {
     if info == 0 { return }
@@ -61,7 +68,7 @@ extension Tensor {
     guard rank == 2 else { throw .shape(.rankMismatch(operation: operation, expected: 2, shape: shape)) }
     if count == 0 { throw .empty(operation: operation, shape: shape) }
     // LAPACK computes the places of elements in its integer, so it is their number that counts.
-    do { try checkCountFitsBLAS(operation) } catch { throw .shape(error) }
+    try LAPACKError.wrappingShapeErrors { () throws(TensorError) in try checkCountFitsBLAS(operation) }
     if let place = indexOfFirstNonFinite() {
       throw .notFinite(
         operation: operation, argument: argument, row: place / shape[1], column: place % shape[1])
@@ -92,7 +99,30 @@ extension Tensor {
   }
 
   /// The place in row-major order of the first element that is NaN or infinite; nil where all are finite.
+  ///
+  /// Costs one pass over the memory.
   public func indexOfFirstNonFinite() -> Int? {
-    withUnsafeBufferPointer { scalars in scalars.firstIndex { !$0.isFinite } }
+    let block = 1 << 16
+    BLAS.prepare()
+    return withUnsafeBufferPointer { scalars in
+      for start in stride(from: 0, to: scalars.count, by: block) {
+        let end = Swift.min(start + block, scalars.count)
+        // NaN and infinity survive a sum of magnitudes, so a finite sum proves the block; one that is not may also
+        // have overflowed, and the elements decide.
+        if Scalar.unsafeAbsoluteSum(end - start, scalars.baseAddress! + start).isFinite { continue }
+        if let place = scalars[start..<end].firstIndex(where: { !$0.isFinite }) { return place }
+      }
+      return nil
+    }
+  }
+
+  /// Copies `count` elements of a row, from column `column` on, to the same place of a row-major matrix.
+  func copyRow(_ row: Int, from column: Int, count: Int, into matrix: inout Tensor) {
+    let (source, target) = (row * shape[1] + column, row * matrix.shape[1] + column)
+    withUnsafeBufferPointer { scalars in
+      matrix.withUnsafeMutableBufferPointer {
+        ($0.baseAddress! + target).update(from: scalars.baseAddress! + source, count: count)
+      }
+    }
   }
 }

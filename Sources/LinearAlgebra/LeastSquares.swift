@@ -25,9 +25,11 @@ public struct LeastSquares<Scalar: LAPACKScalar>: Sendable {
     // A negative tolerance would make LAPACK take its own.
     let tolerance = max(relativeTolerance ?? Scalar(max(m, n)) * .ulpOfOne, 0)
     var (destroyed, values, rank) = (a, Tensor<Scalar>.zeros([min(m, n)]), 0)
+    guard max(m, n) * columns <= largestBLASInteger else {
+      throw .shape(.tooLarge(operation: "LeastSquares", shape: [max(m, n), columns], limit: largestBLASInteger))
+    }
     // LAPACK reads B from here and leaves X here, so there must be room for the longer of the two.
     var x = Tensor<Scalar>.zeros([max(m, n), columns])
-    do { try x.checkCountFitsBLAS("LeastSquares") } catch { throw .shape(error) }
     BLAS.prepare()
     let info = destroyed.withUnsafeMutableBufferPointer { a in
       values.withUnsafeMutableBufferPointer { values in

@@ -23,8 +23,11 @@ public struct QRDecomposition<Scalar: LAPACKScalar>: Sendable {
     }
     try LAPACKError.check(info, "geqrf") { .illegalArgument(routine: "geqrf", index: $0) }
 
-    r = Tensor(shape: [k, n]) { $0 % n < $0 / n ? 0 : factored[$0 / n, $0 % n] }
-    var vectors = Tensor(shape: [m, k]) { factored[$0 / k, $0 % k] }
+    var upper = Tensor<Scalar>.zeros([k, n])
+    for row in 0..<k { factored.copyRow(row, from: row, count: n - row, into: &upper) }
+    r = upper
+    var vectors = Tensor<Scalar>.zeros([m, k])
+    for row in 0..<m { factored.copyRow(row, from: 0, count: k, into: &vectors) }
     let formed = vectors.withUnsafeMutableBufferPointer { q in
       factors.withUnsafeBufferPointer {
         Scalar.unsafeFormQ(m: m, n: k, k: k, q.baseAddress!, k, $0.baseAddress!)

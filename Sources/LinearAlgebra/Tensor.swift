@@ -100,11 +100,19 @@ public struct Tensor<Scalar: BLASScalar>: @unchecked Sendable, Equatable {
   }
 
   /// The same numbers in another scalar type, rounded to nearest where it is narrower.
-  @inlinable
   public init<Other: BLASScalar>(_ other: Tensor<Other>) {
-    self = other.withUnsafeBufferPointer { source in
-      Tensor(shape: other.shape) { Scalar(source[$0]) }
+    let buffer = AlignedBuffer<Scalar>(uninitializedCapacity: other.count)
+    // By way of Double, which holds every scalar exactly, in pieces that stay in the L1 cache.
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: 1024) { piece in
+      other.withUnsafeBufferPointer { source in
+        for start in stride(from: 0, to: source.count, by: piece.count) {
+          let length = Swift.min(piece.count, source.count - start)
+          Other.unsafeWiden(length, source.baseAddress! + start, piece.baseAddress!)
+          Scalar.unsafeRound(length, piece.baseAddress!, buffer.baseAddress + start)
+        }
+      }
     }
+    self.init(shape: other.shape, buffer: buffer)
   }
 
   /// A tensor of zeros.
@@ -126,20 +134,22 @@ public struct Tensor<Scalar: BLASScalar>: @unchecked Sendable, Equatable {
   /// All scalars in row-major order, copied.
   public var scalars: [Scalar] { withUnsafeBufferPointer { Array($0) } }
 
-  /// The element at the given indices, one for each axis.
+  // One, two and more indices are subscripts of their own, because an array of indices costs an allocation.
+
+  /// The element of a vector at the given index.
   ///
-  /// - Precondition: there are `rank` indices, each within its axis.
+  /// - Precondition: the rank is 1 and the index lies within the axis.
   @inlinable
-  public subscript(indices: Int...) -> Scalar {
-    get { buffer.baseAddress[offset(of: indices)] }
+  public subscript(index: Int) -> Scalar {
+    get { buffer.baseAddress[offset(index)] }
     set {
-      let offset = offset(of: indices)
+      let offset = offset(index)
       makeUnique()
       buffer.baseAddress[offset] = newValue
     }
   }
 
-  /// The element of a matrix at the given row and column, without the cost of an array of indices.
+  /// The element of a matrix at the given row and column.
   ///
   /// - Precondition: the rank is 2 and both indices lie within their axes.
   @inlinable
@@ -152,23 +162,47 @@ public struct Tensor<Scalar: BLASScalar>: @unchecked Sendable, Equatable {
     }
   }
 
+  /// The element at the given indices, one for each axis.
+  ///
+  /// - Precondition: there are `rank` indices, each within its axis.
+  @inlinable
+  public subscript(first: Int, second: Int, third: Int, others: Int...) -> Scalar {
+    get { buffer.baseAddress[offset(of: [first, second, third] + others)] }
+    set {
+      let offset = offset(of: [first, second, third] + others)
+      makeUnique()
+      buffer.baseAddress[offset] = newValue
+    }
+  }
+
+  @inlinable
+  func offset(_ index: Int) -> Int {
+    guard shape.count == 1, index >= 0, index < shape[0] else { failOutside([index]) }
+    return index
+  }
+
   @inlinable
   func offset(_ row: Int, _ column: Int) -> Int {
     guard shape.count == 2, row >= 0, row < shape[0], column >= 0, column < shape[1] else {
-      preconditionFailure("indices [\(row), \(column)] lie outside shape \(shape)")
+      failOutside([row, column])
     }
     return row * shape[1] + column
   }
 
   @inlinable
   func offset(of indices: [Int]) -> Int {
-    precondition(indices.count == shape.count, "\(indices.count) indices for a tensor of shape \(shape)")
+    guard indices.count == shape.count else { failOutside(indices) }
     var offset = 0
     for (index, length) in zip(indices, shape) {
-      precondition(index >= 0 && index < length, "indices \(indices) lie outside shape \(shape)")
+      guard index >= 0, index < length else { failOutside(indices) }
       offset = offset * length + index
     }
     return offset
+  }
+
+  @usableFromInline
+  func failOutside(_ indices: [Int]) -> Never {
+    preconditionFailure("indices \(indices) lie outside shape \(shape); give one within each axis")
   }
 
   /// Calls the closure with the scalars in row-major order; the pointer must not escape.

@@ -1,14 +1,5 @@
 import LinearAlgebra
-import RandomNumbers
 import Testing
-
-/// Numbers from the standard normal distribution.
-func gaussianTensor<Scalar: BLASScalar>(_ shape: [Int], seed: UInt64, as type: Scalar.Type = Scalar.self) -> Tensor<
-  Scalar
-> {
-  var generator = Philox(seed: seed)
-  return Tensor(shape: shape) { _ in Scalar(generator.nextNormal()) }
-}
 
 /// op(A)·op(B) by its definition in Double, and the same of the magnitudes, by which the errors are bounded.
 private func naiveProduct<Scalar>(

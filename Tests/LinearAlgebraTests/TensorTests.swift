@@ -173,6 +173,8 @@ import Testing
     await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[0, 3] }
     await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[2, 0] }
     await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[1] }
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2])[2] }
+    await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3])[0, 0, 0] }
     await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3, 4])[0, -1, 0] }
     await #expect(processExitsWith: .failure) { _ = Tensor<Float>.zeros([2, 3]).rows(1..<3) }
   }

@@ -23,7 +23,6 @@ LAM_INLINE lam_doubles lam_max_doubles(lam_doubles x, lam_doubles low) { return 
 
 // MARK: The first lanes of a vector
 
-#define LAM_LANES ((int64_t)(sizeof(lam_vector) / sizeof(lam_scalar)))
 
 #if defined(__AVX512F__) && !defined(LAMINA_DOUBLE)
 typedef float lam_f16 __attribute__((vector_size(64)));

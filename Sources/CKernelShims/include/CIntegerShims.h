@@ -15,7 +15,7 @@
 
 typedef uint32_t lam_hashes __attribute__((ext_vector_type(LAM_LANES)));
 typedef _Bool lam_flags __attribute__((ext_vector_type(LAM_LANES)));
-typedef double lam_doubles __attribute__((ext_vector_type(8)));
+typedef double lam_eight_doubles __attribute__((ext_vector_type(8)));
 typedef lam_scalar lam_eight __attribute__((ext_vector_type(8)));
 typedef lam_eight lam_unaligned_eight __attribute__((aligned(4)));
 typedef lam_scalar lam_four __attribute__((ext_vector_type(4)));
@@ -171,17 +171,17 @@ LAM_INLINE lam_scalar lam_max_lanes(lam_vector v) {
 
 // MARK: Doubles
 
-LAM_INLINE lam_doubles lam_load_doubles(const lam_scalar *p) {
-  return __builtin_convertvector(*(const lam_unaligned_eight *)p, lam_doubles);
+LAM_INLINE lam_eight_doubles lam_load_eight_doubles(const lam_scalar *p) {
+  return __builtin_convertvector(*(const lam_unaligned_eight *)p, lam_eight_doubles);
 }
-LAM_INLINE lam_doubles lam_add_square(lam_doubles sum, lam_doubles x) {
+LAM_INLINE lam_eight_doubles lam_add_square(lam_eight_doubles sum, lam_eight_doubles x) {
 #if defined(__FMA__) || defined(__aarch64__)
   return __builtin_elementwise_fma(x, x, sum);
 #else
   return sum + x * x;
 #endif
 }
-LAM_INLINE double lam_sum_doubles(lam_doubles v) {
+LAM_INLINE double lam_sum_doubles(lam_eight_doubles v) {
   double __attribute__((ext_vector_type(4))) four = v.lo + v.hi;
   double __attribute__((ext_vector_type(2))) two = four.lo + four.hi;
   return two.x + two.y;
