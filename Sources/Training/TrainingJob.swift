@@ -65,7 +65,8 @@ public struct TrainingJob: Sendable {
       let metadata = ClassifierMetadata(data: source.name, classNames: data.train.classNames, scaling: scaling)
       try model.save(to: savePath, metadata: metadata.dictionary())
     }
-    let trained = validationSplit == 0
+    let trained =
+      validationSplit == 0
       ? training.count : try training.split(validationFraction: validationSplit).training.count
     return TrainingReport(
       data: source.name, trainImages: trained, testImages: test.count, epochs: epochs, batchSize: batchSize,
