@@ -20,7 +20,7 @@ struct LaminaCommand: ParsableCommand {
       """,
     version: laminaVersion,
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, SummaryCommand.self,
+      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, SummaryCommand.self, DoctorCommand.self,
     ])
 
   static func main() {
