@@ -23,5 +23,5 @@ func streamCopy(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
     lam_store(y + i, lam_load(x + i))
     i += lanes
   }
-  if i < count { lam_store_first(y + i, lam_load_first(x + i, Int64(count - i)), Int64(count - i)) }
+  if i < count { store(y + i, load(x + i, count - i), count - i) }
 }

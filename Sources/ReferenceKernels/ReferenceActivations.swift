@@ -10,7 +10,8 @@ extension ReferenceKernels {
     case .leakyReLU: x > 0 ? x : alpha * x
     case .elu: x > 0 ? x : alpha * expm1(x)
     case .selu:
-      x > 0 ? ElementwiseActivation.seluScale * x
+      x > 0
+        ? ElementwiseActivation.seluScale * x
         : ElementwiseActivation.seluScale * ElementwiseActivation.seluAlpha * expm1(x)
     case .gelu: x == -.infinity ? 0 : x * normalDistribution(x)
     case .sigmoid: x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x))
@@ -36,7 +37,8 @@ extension ReferenceKernels {
     case .leakyReLU: return x > 0 ? 1 : alpha
     case .elu: return x > 0 ? 1 : alpha * exp(x)
     case .selu:
-      return x > 0 ? ElementwiseActivation.seluScale
+      return x > 0
+        ? ElementwiseActivation.seluScale
         : ElementwiseActivation.seluScale * ElementwiseActivation.seluAlpha * exp(x)
     case .gelu:
       let density = exp(-0.5 * x * x) / (2 * Double.pi).squareRoot()
