@@ -92,15 +92,16 @@ private struct NormalizationCase<Scalar: KernelScalar> {
 
   /// One pass over the matrix for each operation, row by row, as a framework without fusion does it.
   func runUnfused(backward: Bool) {
-    let (rows, columns, n) = (x.view.rows, x.view.columns, Scalar(x.view.rows))
+    let (rows, columns, n) = (self.x.view.rows, self.x.view.columns, Scalar(self.x.view.rows))
     func each(_ body: (Int, Int) -> Void) {
       for row in 0..<rows {
         for column in 0..<columns { body(row * columns + column, column) }
       }
     }
-    let (x, dy, y, dx) = (x.pointer, dy.pointer, y.pointer, dx.pointer)
-    let (gamma, beta, dGamma, dBeta) = (gamma.pointer, beta.pointer, dGamma.pointer, dBeta.pointer)
-    let (mean, variance, inverse) = (mean.pointer, variance.pointer, inverse.pointer)
+    let (x, dy, y, dx) = (self.x.pointer, self.dy.pointer, self.y.pointer, self.dx.pointer)
+    let (gamma, beta) = (self.gamma.pointer, self.beta.pointer)
+    let (dGamma, dBeta) = (self.dGamma.pointer, self.dBeta.pointer)
+    let (mean, variance, inverse) = (self.mean.pointer, self.variance.pointer, self.inverse.pointer)
     for column in 0..<columns { (mean[column], variance[column], dGamma[column], dBeta[column]) = (0, 0, 0, 0) }
     each { mean[$1] += x[$0] }
     for column in 0..<columns { mean[column] /= n }

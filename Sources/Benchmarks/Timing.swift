@@ -29,6 +29,9 @@ struct Timing {
     microseconds = times.sorted()
   }
 
+  /// Times measured elsewhere.
+  init(_ microseconds: [Double]) { self.microseconds = microseconds.sorted() }
+
   private func quantile(_ share: Double) -> Double {
     guard !microseconds.isEmpty else { return .nan }
     return microseconds[Int((Double(microseconds.count - 1) * share).rounded())]
