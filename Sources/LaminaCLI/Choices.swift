@@ -33,6 +33,8 @@ extension Initializer {
 
 extension ScalingMethod: ExpressibleByArgument {}
 
+extension LearningRateSchedule: ExpressibleByArgument {}
+
 extension ClassifierRecipe.Normalization: ExpressibleByArgument {}
 
 /// The precisions of a network.

@@ -27,6 +27,12 @@ struct TrainCommand: ParsableCommand {
   var epochs = 10
 
   @Option(
+    help: ArgumentHelp(
+      "How the learning rate moves over the run: cosine (down to 0), linear (down to 0), or constant.",
+      valueName: "cosine|linear|constant"))
+  var schedule: LearningRateSchedule = .cosine
+
+  @Option(
     help: ArgumentHelp("Share of the training images, the last ones, kept for validation.", valueName: "x"))
   var validationSplit = 0.0
 
@@ -78,6 +84,7 @@ struct TrainCommand: ParsableCommand {
     job.recipe = try network.recipe(hiddenWidths: parseWidths(layers, flag: "--layers"))
     job.optimizer = try network.optimizer.make(learningRate: network.learningRate, momentum: network.momentum)
     job.epochs = epochs
+    job.schedule = schedule
     job.batchSize = network.batchSize
     job.validationSplit = validationSplit
     job.seed = seed

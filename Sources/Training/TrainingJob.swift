@@ -17,6 +17,8 @@ public struct TrainingJob: Sendable {
   public var recipe = ClassifierRecipe()
   /// The optimizer.
   public var optimizer: any Optimizer = Adam()
+  /// How the learning rate moves over the run; cosine: the last steps settle, whatever the seed.
+  public var schedule = LearningRateSchedule.cosine
   /// Visits to the training images.
   public var epochs = 10
   /// Images per step.
@@ -34,7 +36,7 @@ public struct TrainingJob: Sendable {
   /// Where it is said.
   public var output: ProgressOutput = .standardOutput
 
-  /// Training as Keras would by default, on synthetic digits.
+  /// Training with Keras's defaults on synthetic digits, but for the learning rate's schedule.
   public init() {}
 
   /// Loads the data, trains in the precision of `Scalar`, judges on the held-out images and saves.
@@ -58,7 +60,8 @@ public struct TrainingJob: Sendable {
     try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
 
     let history = try model.fit(
-      training, epochs: epochs, batchSize: batchSize, validationSplit: validationSplit, verbose: verbosity,
+      training, epochs: epochs, batchSize: batchSize, schedule: schedule, validationSplit: validationSplit,
+      verbose: verbosity,
       output: output)
     let evaluation = try model.evaluate(test)
     if let savePath {
