@@ -93,31 +93,50 @@ private struct NormalizationCase<Scalar: KernelScalar> {
   /// One pass over the matrix for each operation, row by row, as a framework without fusion does it.
   func runUnfused(backward: Bool) {
     let (rows, columns, n) = (self.x.view.rows, self.x.view.columns, Scalar(self.x.view.rows))
-    func each(_ body: (Int, Int) -> Void) {
-      for row in 0..<rows {
-        for column in 0..<columns { body(row * columns + column, column) }
-      }
-    }
     let (x, dy, y, dx) = (self.x.pointer, self.dy.pointer, self.y.pointer, self.dx.pointer)
     let (gamma, beta) = (self.gamma.pointer, self.beta.pointer)
     let (dGamma, dBeta) = (self.dGamma.pointer, self.dBeta.pointer)
     let (mean, variance, inverse) = (self.mean.pointer, self.variance.pointer, self.inverse.pointer)
     for column in 0..<columns { (mean[column], variance[column], dGamma[column], dBeta[column]) = (0, 0, 0, 0) }
-    each { mean[$1] += x[$0] }
+    Self.rows(rows, columns) { first, column in mean[column] += x[first &+ column] }
     for column in 0..<columns { mean[column] /= n }
-    each { variance[$1] += (x[$0] - mean[$1]) * (x[$0] - mean[$1]) }
+    Self.rows(rows, columns) { first, column in
+      let difference = x[first &+ column] - mean[column]
+      variance[column] += difference * difference
+    }
     for column in 0..<columns { variance[column] /= n }
     invert()
-    each { y[$0] = (x[$0] - mean[$1]) * inverse[$1] }
-    each { y[$0] = y[$0] * gamma[$1] + beta[$1] }
-    each { index, _ in y[index] = y[index] > 0 ? y[index] : 0 }
+    Self.rows(rows, columns) { first, column in
+      y[first &+ column] = (x[first &+ column] - mean[column]) * inverse[column]
+    }
+    Self.rows(rows, columns) { first, column in
+      y[first &+ column] = y[first &+ column] * gamma[column] + beta[column]
+    }
+    Self.rows(rows, columns) { first, column in
+      let value = y[first &+ column]
+      y[first &+ column] = value > 0 ? value : 0
+    }
     guard backward else { return }
-    each { index, _ in dx[index] = y[index] > 0 ? dy[index] : 0 }
-    each { dBeta[$1] += dx[$0] }
-    each { dGamma[$1] += dx[$0] * (x[$0] - mean[$1]) * inverse[$1] }
-    each {
-      let normalized = (x[$0] - mean[$1]) * inverse[$1]
-      dx[$0] = gamma[$1] * inverse[$1] * (dx[$0] - dBeta[$1] / n - normalized * dGamma[$1] / n)
+    Self.rows(rows, columns) { first, column in
+      let gradient = dy[first &+ column]
+      dx[first &+ column] = y[first &+ column] > 0 ? gradient : 0
+    }
+    Self.rows(rows, columns) { first, column in dBeta[column] += dx[first &+ column] }
+    Self.rows(rows, columns) { first, column in
+      dGamma[column] += dx[first &+ column] * (x[first &+ column] - mean[column]) * inverse[column]
+    }
+    Self.rows(rows, columns) { first, column in
+      let normalized = (x[first &+ column] - mean[column]) * inverse[column]
+      let centred = dx[first &+ column] - dBeta[column] / n - normalized * dGamma[column] / n
+      dx[first &+ column] = gamma[column] * inverse[column] * centred
+    }
+  }
+
+  /// Calls `body` with the index of each row's first element and each column; inlined, so that it is a plain loop.
+  @inline(__always)
+  private static func rows(_ rows: Int, _ columns: Int, _ body: (Int, Int) -> Void) {
+    for row in 0..<rows {
+      for column in 0..<columns { body(row &* columns, column) }
     }
   }
 

@@ -27,8 +27,14 @@ public struct StepBenchmark: Sendable {
 
   /// Hands the naive and Lamina's row to `report`.
   ///
+  /// The precision is no generic parameter, so that the naive loops are specialized here whoever calls.
+  ///
   /// - Throws: `ModelError` where the network cannot be built or trained.
-  public func run<Scalar: NetworkScalar>(
+  public func run(inDouble: Bool, _ report: (BenchmarkRow) throws -> Void) throws {
+    if inDouble { try run(as: Double.self, report) } else { try run(as: Float.self, report) }
+  }
+
+  private func run<Scalar: NetworkScalar>(
     as type: Scalar.Type, _ report: (BenchmarkRow) throws -> Void
   ) throws {
     let data = try randomImages(max(images, batchSize))

@@ -89,9 +89,6 @@ struct BenchCommand: ParsableCommand {
     benchmark.threads = network.threads
     benchmark.seconds = seconds ?? (quick ? 0.5 : 3)
     if quick { benchmark.images = 2048 }
-    switch network.precision {
-    case .float32: try benchmark.run(as: Float.self, report)
-    case .float64: try benchmark.run(as: Double.self, report)
-    }
+    try benchmark.run(inDouble: network.precision == .float64, report)
   }
 }
