@@ -113,8 +113,7 @@ private struct NormalizationCase<Scalar: KernelScalar> {
       y[first &+ column] = y[first &+ column] * gamma[column] + beta[column]
     }
     Self.rows(rows, columns) { first, column in
-      let value = y[first &+ column]
-      y[first &+ column] = value > 0 ? value : 0
+      y[first &+ column] = max(y[first &+ column], 0)
     }
     guard backward else { return }
     Self.rows(rows, columns) { first, column in
