@@ -20,7 +20,8 @@ struct LaminaCommand: ParsableCommand {
       """,
     version: laminaVersion,
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, SummaryCommand.self,
+      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, SummaryCommand.self, DoctorCommand.self,
+      BenchCommand.self,
     ])
 
   static func main() {

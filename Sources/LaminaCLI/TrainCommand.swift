@@ -1,6 +1,12 @@
 import ArgumentParser
 import Lamina
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// `lamina train`.
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -68,6 +74,8 @@ struct TrainCommand: ParsableCommand {
   }
 
   func run() throws {
+    // A reader of the progress that goes away must not end the training.
+    signal(SIGPIPE, SIG_IGN)
     var job = TrainingJob()
     job.source = DataSource(name: data)
     job.trainImages = trainImages

@@ -51,6 +51,7 @@ extension ReferenceKernels {
   }
 
   /// y = f(x + bias), element by element; y may be x.
+  @inlinable
   public static func activate<Scalar: BinaryFloatingPoint>(
     _ x: MatrixView<Scalar>, bias: UnsafePointer<Scalar>?, into y: MatrixView<Scalar>, kind: ElementwiseActivation,
     alpha: Double
@@ -64,6 +65,7 @@ extension ReferenceKernels {
   }
 
   /// dx = dy·f′(x), element by element; dx may be dy.
+  @inlinable
   public static func activateBackward<Scalar: BinaryFloatingPoint>(
     _ dy: MatrixView<Scalar>, input x: MatrixView<Scalar>, into dx: MatrixView<Scalar>, kind: ElementwiseActivation,
     alpha: Double
@@ -77,6 +79,7 @@ extension ReferenceKernels {
   }
 
   /// The softmax of each row, shifted by the row's maximum; y may be x.
+  @inlinable
   public static func softmax<Scalar: BinaryFloatingPoint>(_ x: MatrixView<Scalar>, into y: MatrixView<Scalar>) {
     for row in 0..<x.rows {
       let xRow = x.base + row * x.stride
@@ -93,6 +96,7 @@ extension ReferenceKernels {
   }
 
   /// dx = y·(dy − Σ dy·y) by rows; dx may be dy.
+  @inlinable
   public static func softmaxBackward<Scalar: BinaryFloatingPoint>(
     _ dy: MatrixView<Scalar>, _ y: MatrixView<Scalar>, into dx: MatrixView<Scalar>
   ) {
