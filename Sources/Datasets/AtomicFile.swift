@@ -7,18 +7,23 @@ package enum AtomicFile {
   /// The bytes go to a temporary file in the same folder, reach the disk (`fsync`), and take the name by `rename`.
   /// Throws `DatasetError.unwritable`; the old file is then unchanged and no temporary file is left.
   package static func write(_ pieces: [[UInt8]], to path: String) throws(DatasetError) {
-    var template = Array("\(path).XXXXXX".utf8CString)
-    let descriptor = mkstemp(&template)
+    // Not mkstemp, which makes files for their owner alone: the result has the permissions that any new file gets.
+    var temporary: String
+    var descriptor: Int32
+    repeat {
+      temporary = "\(path).\(String(UInt64.random(in: 0 ... .max), radix: 36)).tmp"
+      descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    } while descriptor < 0 && errno == EEXIST
     guard descriptor >= 0 else { throw .unwritable(path: path, reason: lastSystemError()) }
     let problem = fill(descriptor, with: pieces)
     let closed = close(descriptor)
     if let problem {
-      unlink(template)
+      unlink(temporary)
       throw .unwritable(path: path, reason: problem)
     }
-    guard closed == 0, rename(template, path) == 0 else {
+    guard closed == 0, rename(temporary, path) == 0 else {
       let reason = lastSystemError()
-      unlink(template)
+      unlink(temporary)
       throw .unwritable(path: path, reason: reason)
     }
     syncFolder(of: path)
@@ -40,10 +45,7 @@ package enum AtomicFile {
       }
       if let failure { return failure }
     }
-    // A temporary file is made for its owner alone; a result has the permissions any new file would have.
-    let mask = umask(0)
-    umask(mask)
-    guard fchmod(descriptor, 0o666 & ~mask) == 0, fsync(descriptor) == 0 else { return lastSystemError() }
+    guard fsync(descriptor) == 0 else { return lastSystemError() }
     return nil
   }
 

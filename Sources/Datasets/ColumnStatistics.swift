@@ -27,7 +27,7 @@ struct ColumnStatistics {
     var high = [UInt8](repeating: 0, count: columns)
     var sums = [UInt64](repeating: 0, count: columns)
     var squares = [UInt64](repeating: 0, count: columns)
-    // 66,051 squares of a byte fit 32 bits, which twice as many lanes hold as 64.
+    // 66,051 squares of a byte fit 32 bits; sums that narrow fill twice as many vector lanes as 64-bit ones.
     let block = 65_536
     for start in stride(from: 0, to: data.count, by: block) {
       var blockSums = [UInt32](repeating: 0, count: columns)

@@ -106,7 +106,7 @@ public struct IDX: Sendable, Equatable {
       throw .malformed(
         path: path, offset: offset + bytes.count,
         problem: "the unpacked data ends here, \(count - bytes.count) bytes early",
-        advice: "the file is truncated; fetch it again")
+        advice: "the file is truncated or damaged; fetch it again")
     }
     return bytes
   }

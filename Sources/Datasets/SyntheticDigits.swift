@@ -7,7 +7,11 @@ import RandomNumbers
 /// Each image is one of several ways to write its digit, bent, slanted, rotated, scaled and shifted at random, and drawn
 /// with a pen of random width, softness, pressure and ink on noisy paper. Image i of a seed is a pure function of (seed,
 /// i), so any number of images can be asked for, in any order and on any number of threads. Training and test images come
-/// from streams of random numbers that never meet.
+/// from streams of random numbers that never meet. (Sines and cosines are the system's: another C library may round a few
+/// grey values differently.)
+///
+/// Default sizes are those of MNIST. A linear classifier gets about 90 % of the test images right, a batch-normalized
+/// 784-128-64-10 network about 99 %. Cost: about 11 µs an image on one processor core.
 public struct SyntheticDigits: Sendable, Equatable {
   /// The side of an image in pixels.
   public static let side = 28

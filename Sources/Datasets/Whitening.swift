@@ -26,6 +26,14 @@ public enum WhiteningError: Error, Equatable, CustomStringConvertible {
   }
 }
 
+/// The form of whitened data.
+public enum WhiteningKind: String, Sendable, CaseIterable {
+  /// Coordinates along the principal axes.
+  case pca
+  /// Rotated back to the original axes, so that an image still looks like one.
+  case zca
+}
+
 /// A linear map, fitted on training data, that makes the features uncorrelated and of variance 1.
 ///
 /// With the covariance C = U·diag(λ)·Uᵀ of the training data (divisor n − 1), a row x becomes
@@ -37,15 +45,7 @@ public enum WhiteningError: Error, Equatable, CustomStringConvertible {
 /// All is fitted in Double. Costs n·d² + 10·d³ operations for n rows of d features to fit, 2·n·d² to apply.
 public struct Whitening<Scalar: BLASScalar>: Sendable {
   /// The form of the whitened data.
-  public enum Kind: String, Sendable, CaseIterable {
-    /// Coordinates along the principal axes.
-    case pca
-    /// Rotated back to the original axes, so that an image still looks like one.
-    case zca
-  }
-
-  /// The form of the whitened data.
-  public let kind: Kind
+  public let kind: WhiteningKind
   /// What is added to each variance before its root is taken.
   public let epsilon: Double
   /// The variances of the training data along the axes kept, descending.
@@ -65,7 +65,7 @@ public struct Whitening<Scalar: BLASScalar>: Sendable {
   ///     default 1e-6 (for pixels scaled to 0…1).
   /// - Throws: `WhiteningError` where an argument is out of range or the data are empty or hold NaN or infinity.
   public init(
-    fitting data: Tensor<Scalar>, kind: Kind, components: Int? = nil, epsilon: Double = 1e-6
+    fitting data: Tensor<Scalar>, kind: WhiteningKind, components: Int? = nil, epsilon: Double = 1e-6
   ) throws(WhiteningError) {
     guard epsilon >= 0, epsilon.isFinite else { throw .invalidEpsilon(epsilon) }
     let moments: ScatterMatrix

@@ -10,8 +10,7 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
   ///
   /// `workspace` holds 3·columns doubles. Rows are taken in blocks that stay in the L1 cache: a shifted two-pass per
   /// block, blocks merged in Double (Chan, Golub, LeVeque 1979). rows ≥ 1.
-  public var moments:
-    (@Sendable (MatrixView<Scalar>, Pointer, Pointer, Pointer, UnsafeMutablePointer<Double>) -> Void)!
+  public var moments: (@Sendable (MatrixView<Scalar>, Pointer, Pointer, Pointer, UnsafeMutablePointer<Double>) -> Void)!
 
   /// `(variance, epsilon, inverseDeviation, count)`: 1/√(variance + ε).
   public var inverseDeviation: (@Sendable (UnsafePointer<Scalar>, Double, Pointer, Int) -> Void)!

@@ -20,8 +20,8 @@ public enum ElementwiseActivation: UInt8, Sendable, CaseIterable {
   /// Whether f′ cannot be computed from f(x): then the input must be kept for the backward pass.
   public var gradientNeedsInput: Bool { self == .gelu }
 
-  /// SELU's scale s (Klambauer et al. 2017, equation 14).
+  /// SELU's scale s (Klambauer and others 2017, equation 14).
   public static let seluScale = 1.0507009873554804934193349852946
-  /// SELU's α (Klambauer et al. 2017, equation 14).
+  /// SELU's α (Klambauer and others 2017, equation 14).
   public static let seluAlpha = 1.6732632423543772848170429916717
 }

@@ -3,7 +3,10 @@
 public struct LossSums: Sendable {
   /// Sum of the losses of the rows.
   public var loss: Double
-  /// Number of rows whose prediction was right (argmax equal; for one column: the 0.5 threshold).
+  /// Number of rows whose prediction was right.
+  ///
+  /// Categorical: the first maximum is at the label (dense targets: at the target row's first maximum). Binary: every
+  /// column is on its target's side of 0.5 (of 0 for logits). Mean squared error: 0. A row with a NaN loss is wrong.
   public var correct: Int
 
   /// The two sums.
@@ -18,7 +21,10 @@ public struct LossSums: Sendable {
 ///
 /// Gradients are written to the given matrix (nil: none wanted) multiplied by `scale` (1/rows for a mean); it may be
 /// the prediction itself. `weights` (nil: 1) multiplies the loss and gradient of each row. Labels outside
-/// 0 ..< columns must have been refused before.
+/// 0 ..< columns must have been refused before. The sum of losses is taken in Double in the order of the rows.
+///
+/// A row that holds NaN, or a categorical row that holds a logit of +∞, has a NaN loss. A label of logit −∞ has an
+/// infinite loss; a −∞ where the target is 0 does not matter. Where a probability is clipped its gradient is 0.
 public final class LossKernels<Scalar>: @unchecked Sendable {
   /// `(logits, labels, weights, gradient, scale)`: −log softmax(logits)[label]; gradient (softmax − onehot)·scale.
   public var sparseCategoricalFromLogits:

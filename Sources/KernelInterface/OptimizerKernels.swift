@@ -11,8 +11,7 @@ public final class OptimizerKernels<Scalar>: @unchecked Sendable {
   /// `(w, g, velocity, count, learningRate, momentum, nesterov, decay)`: v = momentum·v − learningRate·g.
   ///
   /// Then w = decay·w + v, or with Nesterov w = decay·w + momentum·v − learningRate·g (Keras's SGD).
-  public var momentum:
-    (@Sendable (Pointer, UnsafePointer<Scalar>, Pointer, Int, Double, Double, Bool, Double) -> Void)!
+  public var momentum: (@Sendable (Pointer, UnsafePointer<Scalar>, Pointer, Int, Double, Double, Bool, Double) -> Void)!
 
   /// `(w, g, m, v, count, alpha, beta1, beta2, epsilon, decay)`: Adam with the bias corrections inside alpha.
   ///
@@ -29,7 +28,7 @@ public final class OptimizerKernels<Scalar>: @unchecked Sendable {
   ///
   /// v = ρ·v + (1 − ρ)·g²; with `average` (centered): a = ρ·a + (1 − ρ)·g and d = v − a² + ε, else d = v + ε;
   /// u = learningRate·g/√d; with `velocity`: velocity = momentum·velocity + u and w = decay·w − velocity,
-  /// else w = decay·w − u. nil: that vector is not used.
+  /// else w = decay·w − u. nil: that vector is not used. v − a², which rounding may make negative, counts as 0 then.
   public var rmsprop:
     (
       @Sendable (

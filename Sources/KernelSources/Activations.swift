@@ -27,9 +27,9 @@ private func value(_ kind: ElementwiseActivation, _ x: Vector, _ alpha: Scalar) 
     return lam_select_less(
       Vector.zero, x, constant(ElementwiseActivation.seluScale) * x, negative * exponentialMinusOne(x))
   case .gelu:
-    let tail = normalTail(lam_abs(x)).tail
-    // Clamped where the tail is 0, so that −∞ gives 0 rather than ∞·0.
-    return lam_select_less(Vector.zero, x, x - x * tail, lam_max(x, constant(-40)) * tail)
+    // Clamped where the tail is 0, so that infinities do not meet it as ∞·0.
+    let product = lam_max(lam_min(x, constant(40)), constant(-40)) * normalTail(lam_abs(x)).tail
+    return lam_select_less(Vector.zero, x, x - product, product)
   case .sigmoid: return logistic(x)
   case .tanh: return hyperbolicTangent(x)
   }

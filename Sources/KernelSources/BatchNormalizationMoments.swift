@@ -188,6 +188,7 @@ private func finish(
   let high = lam_narrow(sum)
   store(mean + column, high, count)
   store(meanLow + column, lam_narrow((sum - lam_widen(high)) + error), count)
-  let v = lam_max_doubles(loadDoubles(squares + column, count), lam_splat_doubles(0)) * lam_splat_doubles(1 / Double(rows))
+  let v =
+    lam_max_doubles(loadDoubles(squares + column, count), lam_splat_doubles(0)) * lam_splat_doubles(1 / Double(rows))
   store(variance + column, lam_narrow(v), count)
 }

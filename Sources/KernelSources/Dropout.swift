@@ -1,10 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installDropout(_ table: DropoutKernels<Scalar>) {
-  table.apply = dropout
-}
-
 func dropout(
   _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ rate: Double, _ key: UInt64, _ firstColumn: Int
 ) {
@@ -12,7 +8,7 @@ func dropout(
   // A rate below 2⁻³³ drops nothing; the largest threshold keeps all but one in 2³².
   let keepsAll = kept >= 0x1p32 - 0.5
   let threshold = keepsAll ? UInt32.max : UInt32(kept + 0.5)
-  let scale = Vector(repeating: keepsAll ? 1 : Scalar(1 / (1 - rate)))
+  let scale = splat(keepsAll ? 1 : Scalar(1 / (1 - rate)))
   for row in 0..<x.rows {
     let from = x.base + row * x.stride
     let to = y.base + row * y.stride
@@ -26,8 +22,8 @@ func dropout(
         let scaled = lam_load(from + column) * scale
         lam_store(to + column, keepsAll ? scaled : lam_keep_below(scaled, hash, threshold))
       } else {
-        let scaled = lam_load_partial(from + column, count, 0) * scale
-        lam_store_partial(to + column, keepsAll ? scaled : lam_keep_below(scaled, hash, threshold), count)
+        let scaled = load(from + column, count) * scale
+        store(to + column, keepsAll ? scaled : lam_keep_below(scaled, hash, threshold), count)
       }
       column += lanes
     }

@@ -58,10 +58,13 @@ private func exponentialRemainder(_ r: Vector) -> Vector {
   return horner(p, r, 0.5)
 }
 
-/// x − n·ln 2.
+/// eʳ − 1 for r = x − n·ln 2 + low, with what rounding r loses put back.
 @inline(__always)
-private func reduced(_ x: Vector, _ n: Vector) -> Vector {
-  lam_multiply_add(n, constant(-ln2Low), lam_multiply_add(n, constant(-ln2High), x))
+private func reducedMinusOne(_ x: Vector, _ n: Vector, low: Vector) -> Vector {
+  let high = lam_multiply_add(n, constant(-ln2High), x)
+  let rest = lam_multiply_add(n, constant(-ln2Low), low)
+  let r = high + rest
+  return r + lam_multiply_add(r * r, exponentialRemainder(r), (high - r) + rest)
 }
 
 /// e^(x + low), where low is small beside 1.
@@ -69,8 +72,7 @@ private func reduced(_ x: Vector, _ n: Vector) -> Vector {
 private func exponential(_ x: Vector, low: Vector) -> Vector {
   let x = lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low))
   let n = lam_round(x * constant(1.4426950408889634))
-  let r = reduced(x, n) + low
-  return lam_scale(lam_multiply_add(r * r, exponentialRemainder(r), r) + constant(1), n)
+  return lam_scale(reducedMinusOne(x, n, low: low) + constant(1), n)
 }
 
 /// eˣ.
@@ -82,8 +84,7 @@ func exponential(_ x: Vector) -> Vector { exponential(x, low: Vector.zero) }
 func exponentialMinusOne(_ x: Vector) -> Vector {
   let x = lam_max(lam_min(x, constant(exponentialRange.high)), constant(minusOneLow))
   let n = lam_round(x * constant(1.4426950408889634))
-  let r = reduced(x, n)
-  let p = lam_multiply_add(r * r, exponentialRemainder(r), r)
+  let p = reducedMinusOne(x, n, low: Vector.zero)
   // 2·(2ⁿ⁻¹·p + (2ⁿ⁻¹ − ½)): the halves keep 2ⁿ finite where only the result is.
   let half = lam_power_of_two(n - constant(1))
   let sum = lam_multiply_add(half, p, half - constant(0.5))
@@ -125,20 +126,52 @@ func logarithm(_ x: Vector) -> Vector {
   return lam_select_equal(x, Vector.zero, splat(-Scalar.infinity), y)
 }
 
-/// tanh x = (1 − e⁻²ˣ)/(1 + e⁻²ˣ), from |x|.
+/// tanh x: an odd polynomial near 0, 1 − 2/(e^2|x| + 1) beyond.
 @inline(__always)
 func hyperbolicTangent(_ x: Vector) -> Vector {
   let a = lam_min(lam_abs(x), constant(hyperbolicLimit))
-  let e = exponentialMinusOne(constant(-2) * a)
-  return lam_copy_sign(e / (constant(2) + e), x)
+  let z = a * a
+  #if LAMINA_DOUBLE
+    var p = constant(6.046761207299929e-06)
+    p = horner(p, z, -3.0263653456252133e-05)
+    p = horner(p, z, 9.170689797352028e-05)
+    p = horner(p, z, -0.00023714117690420115)
+    p = horner(p, z, 0.0005895158051788537)
+    p = horner(p, z, -0.001455745493651353)
+    p = horner(p, z, 0.0035921177931376573)
+    p = horner(p, z, -0.008863234777792764)
+    p = horner(p, z, 0.021869488503451405)
+    p = horner(p, z, -0.05396825396751714)
+    p = horner(p, z, 0.1333333333333268)
+    p = horner(p, z, -0.3333333333333333)
+  #else
+    var p = constant(-0.005921476054936647)
+    p = horner(p, z, 0.020871786400675774)
+    p = horner(p, z, -0.053823377937078476)
+    p = horner(p, z, 0.13332581520080566)
+    p = horner(p, z, -0.333333283662796)
+  #endif
+  let near = lam_multiply_add(a * z, p, a)
+  let far = constant(1) - constant(2) / (exponential(a + a) + constant(1))
+  return lam_copy_sign(lam_select_less(a, constant(0.65), near, far), x)
 }
 
-/// 1/(1 + e⁻ˣ), from e^−|x| so that small results keep their digits.
+/// 1/(1 + e⁻ˣ), from e = e^−|x| so that small results keep their digits.
 @inline(__always)
 func logistic(_ x: Vector) -> Vector {
-  let e = exponential(-lam_abs(x))
-  let numerator = lam_select_less(x, Vector.zero, e, constant(1))
-  return numerator / (constant(1) + e)
+  let one = constant(1)
+  let magnitude = lam_min(lam_abs(x), constant(-exponentialRange.low))
+  let n = lam_round(magnitude * constant(-1.4426950408889634))
+  let p = reducedMinusOne(-magnitude, n, low: Vector.zero)
+  let sum = p + one
+  let e = lam_scale(sum, n)
+  let total = e + one
+  // Rounding e and 1 + e costs up to 2 ulp together: what they lose goes into a first-order correction.
+  let lost = lam_scale((one - sum) + p, n)
+  let quotient = lam_select_less(x, Vector.zero, e, one) / total
+  let reciprocal = lam_select_less(x, Vector.zero, one - quotient, quotient)
+  let numeratorLost = lam_select_less(x, Vector.zero, lost, Vector.zero)
+  return quotient + (numeratorLost - quotient * (((one - total) + e) + lost)) * reciprocal
 }
 
 /// The normal distribution's upper tail ½·erfc(a/√2) and e^(−a²/2), for a ≥ 0.

@@ -1,6 +1,12 @@
 internal import CKernelShims
 import KernelInterface
 
+// With a single closure to replace, the compiler leaves a helper that the linker could share with other builds; next to
+// those of another group it becomes local. Hence dropout's line here.
+func installDropout(_ table: DropoutKernels<Scalar>) {
+  table.apply = dropout
+}
+
 func installGathering(_ table: GatheringKernels<Scalar>) {
   table.bytes = gatherBytes
   table.bytesByColumn = gatherBytesByColumn
@@ -14,8 +20,8 @@ func gatherBytes(
   _ source: UnsafePointer<UInt8>, _ indices: UnsafePointer<Int32>, _ y: MatrixView<Scalar>, _ scale: Double,
   _ offset: Double
 ) {
-  let scale = Vector(repeating: Scalar(scale))
-  let offset = Vector(repeating: Scalar(offset))
+  let scale = splat(Scalar(scale))
+  let offset = splat(Scalar(offset))
   let columns = y.columns
   for row in 0..<y.rows {
     let from = source + Int(indices[row]) * columns
@@ -29,7 +35,7 @@ func gatherBytes(
     let rest = columns - column
     if rest > 0 {
       let value = lam_multiply_add(lam_load_bytes_partial(from + column, rest), scale, offset)
-      lam_store_partial(to + column, value, rest)
+      store(to + column, value, rest)
     }
   }
 }
@@ -53,9 +59,9 @@ func gatherBytesByColumn(
     let rest = columns - column
     if rest > 0 {
       let value = lam_multiply_add(
-        lam_load_bytes_partial(from + column, rest), lam_load_partial(scale + column, rest, 0),
-        lam_load_partial(offset + column, rest, 0))
-      lam_store_partial(to + column, value, rest)
+        lam_load_bytes_partial(from + column, rest), load(scale + column, rest),
+        load(offset + column, rest))
+      store(to + column, value, rest)
     }
   }
 }
@@ -75,15 +81,15 @@ func gatherScalars(
     while column < columns {
       let rest = columns - column
       let whole = rest >= lanes
-      var value = whole ? lam_load(from + column) : lam_load_partial(from + column, rest, 0)
+      var value = whole ? lam_load(from + column) : load(from + column, rest)
       if let scale, let offset {
         value =
           whole
           ? lam_multiply_add(value, lam_load(scale + column), lam_load(offset + column))
           : lam_multiply_add(
-            value, lam_load_partial(scale + column, rest, 0), lam_load_partial(offset + column, rest, 0))
+            value, load(scale + column, rest), load(offset + column, rest))
       }
-      if whole { lam_store(to + column, value) } else { lam_store_partial(to + column, value, rest) }
+      if whole { lam_store(to + column, value) } else { store(to + column, value, rest) }
       column += lanes
     }
   }

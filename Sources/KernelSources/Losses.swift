@@ -18,7 +18,8 @@ let largestProbability: Scalar = 1 - 1e-7
 /// The vector at `column` of a row of `columns`: whole, or the last few elements and `fill`.
 @inline(__always)
 func loadChunk(_ row: ConstPointer, _ column: Int, _ columns: Int, _ fill: Scalar) -> Vector {
-  column + lanes <= columns ? lam_load(row + column) : lam_load_partial(row + column, columns - column, fill)
+  column + lanes <= columns
+    ? lam_load(row + column) : lam_load_first_or(row + column, Int64(columns - column), splat(fill))
 }
 
 /// Writes what of `v` lies within a row of `columns`.
@@ -27,20 +28,20 @@ func storeChunk(_ row: Pointer, _ column: Int, _ columns: Int, _ v: Vector) {
   if column + lanes <= columns {
     lam_store(row + column, v)
   } else {
-    lam_store_partial(row + column, v, columns - column)
+    store(row + column, v, columns - column)
   }
 }
 
 /// The largest element of a row and where it is first found.
 @inline(__always)
 func rowMaximum(_ row: ConstPointer, _ columns: Int) -> (value: Scalar, column: Int) {
-  var largest = Vector(repeating: -Scalar.infinity)
+  var largest = splat(-Scalar.infinity)
   var column = 0
   while column < columns {
     largest = lam_max(loadChunk(row, column, columns, -Scalar.infinity), largest)
     column += lanes
   }
-  let value = lam_max_lanes(largest)
+  let value = lam_largest(largest)
   column = 0
   while column < columns {
     let bits = lam_bits_equal(loadChunk(row, column, columns, -Scalar.infinity), value)

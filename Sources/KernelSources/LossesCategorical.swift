@@ -21,7 +21,7 @@ func sparseCategoricalFromLogits(
   var group = 0
   while group < x.rows {
     let count = group + lanes <= x.rows ? lanes : x.rows - group
-    var sums = Vector(repeating: 1)
+    var sums = splat(1)
     var shifted = Vector.zero
     var lane = 0
     while lane < count {
@@ -33,13 +33,13 @@ func sparseCategoricalFromLogits(
       let softmax: SoftmaxRow
       if narrow {
         let v = loadChunk(line, 0, x.columns, -Scalar.infinity)
-        let largest = lam_max_lanes(v)
-        let exponentials = vectorExponential(v - Vector(repeating: largest))
+        let largest = lam_largest(v)
+        let exponentials = exponential(v - splat(largest))
         let bits = lam_bits_equal(v, largest)
         softmax = SoftmaxRow(
-          largest: largest, column: bits == 0 ? -1 : lam_first_bit(bits), sum: lam_sum_lanes(exponentials))
+          largest: largest, column: bits == 0 ? -1 : lam_first_bit(bits), sum: lam_sum(exponentials))
         if let gradient {
-          let slope = exponentials * Vector(repeating: factor / softmax.sum)
+          let slope = exponentials * splat(factor / softmax.sum)
           storeChunk(
             gradient.base + row * gradient.stride, 0, x.columns,
             slope - lam_with_lane(Vector.zero, label, factor))
@@ -59,7 +59,7 @@ func sparseCategoricalFromLogits(
       shifted = lam_with_lane(shifted, lane, chosen - softmax.largest)
       lane += 1
     }
-    accumulate(vectorLogarithm(sums) - shifted, group, count, weights, &result.loss)
+    accumulate(logarithm(sums) - shifted, group, count, weights, &result.loss)
     group += lanes
   }
   return result
@@ -73,7 +73,7 @@ func categoricalFromLogits(
   var group = 0
   while group < x.rows {
     let count = group + lanes <= x.rows ? lanes : x.rows - group
-    var sums = Vector(repeating: 1)
+    var sums = splat(1)
     var masses = Vector.zero
     var products = Vector.zero
     var lane = 0
@@ -88,7 +88,7 @@ func categoricalFromLogits(
       let sum = exponentialSum(line, x.columns, largest, slope)
       if let slope {
         let factor = weights.map { Scalar(scale) * $0[row] } ?? Scalar(scale)
-        let (share, each) = (Vector(repeating: factor * mass / sum), Vector(repeating: factor))
+        let (share, each) = (splat(factor * mass / sum), splat(factor))
         var c = 0
         while c < x.columns {
           let p = loadChunk(slope, c, x.columns, 0)
@@ -102,7 +102,7 @@ func categoricalFromLogits(
       products = lam_with_lane(products, lane, product)
       lane += 1
     }
-    accumulate(vectorLogarithm(sums) * masses - products, group, count, weights, &result.loss)
+    accumulate(logarithm(sums) * masses - products, group, count, weights, &result.loss)
     group += lanes
   }
   return result
@@ -111,23 +111,23 @@ func categoricalFromLogits(
 /// Σ e^(x − largest) over a row; the exponentials are kept in `kept` where that is given (it may be the row itself).
 @inline(__always)
 private func exponentialSum(_ row: ConstPointer, _ columns: Int, _ largest: Scalar, _ kept: Pointer?) -> Scalar {
-  let shift = Vector(repeating: largest)
+  let shift = splat(largest)
   var sum = Vector.zero
   var column = 0
   while column < columns {
-    let exponentials = vectorExponential(loadChunk(row, column, columns, -Scalar.infinity) - shift)
+    let exponentials = exponential(loadChunk(row, column, columns, -Scalar.infinity) - shift)
     if let kept { storeChunk(kept, column, columns, exponentials) }
     sum += exponentials
     column += lanes
   }
-  return lam_sum_lanes(sum)
+  return lam_sum(sum)
 }
 
 @inline(__always)
 private func scaleRow(_ row: Pointer, _ columns: Int, _ factor: Scalar) {
   var column = 0
   while column < columns {
-    storeChunk(row, column, columns, loadChunk(row, column, columns, 0) * Vector(repeating: factor))
+    storeChunk(row, column, columns, loadChunk(row, column, columns, 0) * splat(factor))
     column += lanes
   }
 }
@@ -137,17 +137,17 @@ private func scaleRow(_ row: Pointer, _ columns: Int, _ factor: Scalar) {
 private func targetProducts(
   _ row: ConstPointer, _ target: ConstPointer, _ columns: Int, _ largest: Scalar
 ) -> (mass: Scalar, product: Scalar) {
-  let shift = Vector(repeating: largest)
+  let shift = splat(largest)
   var (mass, product) = (Vector.zero, Vector.zero)
   var column = 0
   while column < columns {
     let t = loadChunk(target, column, columns, 0)
     let d = loadChunk(row, column, columns, 0) - shift
     mass += t
-    product += lam_select_zero(t, Vector.zero, t * d)
+    product += lam_select_equal(t, Vector.zero, Vector.zero, t * d)
     column += lanes
   }
-  return (lam_sum_lanes(mass), lam_sum_lanes(product))
+  return (lam_sum(mass), lam_sum(product))
 }
 
 // MARK: From probabilities
@@ -162,7 +162,7 @@ func sparseCategoricalFromProbabilities(
   var group = 0
   while group < p.rows {
     let count = group + lanes <= p.rows ? lanes : p.rows - group
-    var chosen = Vector(repeating: 1)
+    var chosen = splat(1)
     var lane = 0
     while lane < count {
       let row = group + lane
@@ -178,7 +178,7 @@ func sparseCategoricalFromProbabilities(
         let share = clipped ? 0 : factor / sum
         var c = 0
         while c < p.columns {
-          storeChunk(slope, c, p.columns, Vector(repeating: share))
+          storeChunk(slope, c, p.columns, splat(share))
           c += lanes
         }
         if !clipped { slope[label] = (1 - 1 / q) * share }
@@ -187,7 +187,7 @@ func sparseCategoricalFromProbabilities(
       chosen = lam_with_lane(chosen, lane, q)
       lane += 1
     }
-    accumulate(-vectorLogarithm(clip(chosen)), group, count, weights, &result.loss)
+    accumulate(-logarithm(clip(chosen)), group, count, weights, &result.loss)
     group += lanes
   }
   return result
@@ -204,21 +204,21 @@ func categoricalFromProbabilities(
     let (_, column) = rowMaximum(line, p.columns)
     let (_, label) = rowMaximum(target, p.columns)
     let sum = rowSum(line, p.columns)
-    let divisor = Vector(repeating: sum)
+    let divisor = splat(sum)
     var (loss, mass) = (Vector.zero, Vector.zero)
     var c = 0
     while c < p.columns {
       let q = loadChunk(line, c, p.columns, 0) / divisor
       let t = loadChunk(target, c, p.columns, 0)
-      loss -= t * vectorLogarithm(clip(q))
+      loss -= t * logarithm(clip(q))
       mass += lam_select_within(q, smallestProbability, largestProbability, t)
       c += lanes
     }
     let weight = weights.map { $0[row] } ?? 1
     if let gradient {
       let slope = gradient.base + row * gradient.stride
-      let total = Vector(repeating: lam_sum_lanes(mass))
-      let share = Vector(repeating: Scalar(scale) * weight / sum)
+      let total = splat(lam_sum(mass))
+      let share = splat(Scalar(scale) * weight / sum)
       c = 0
       while c < p.columns {
         let q = loadChunk(line, c, p.columns, 0) / divisor
@@ -229,14 +229,14 @@ func categoricalFromProbabilities(
       }
     }
     if column == label && sum == sum { result.correct += 1 }
-    result.loss += Double(weight) * Double(lam_sum_lanes(loss))
+    result.loss += Double(weight) * Double(lam_sum(loss))
   }
   return result
 }
 
 @inline(__always)
 private func clip(_ q: Vector) -> Vector {
-  lam_min(lam_max(q, Vector(repeating: smallestProbability)), Vector(repeating: largestProbability))
+  lam_min(lam_max(q, splat(smallestProbability)), splat(largestProbability))
 }
 
 @inline(__always)
@@ -247,5 +247,5 @@ private func rowSum(_ row: ConstPointer, _ columns: Int) -> Scalar {
     sum += loadChunk(row, column, columns, 0)
     column += lanes
   }
-  return lam_sum_lanes(sum)
+  return lam_sum(sum)
 }

@@ -35,23 +35,23 @@ private enum TermKind {
 /// The loss and the slope of each lane.
 @inline(__always)
 private func terms(_ kind: TermKind, _ x: Vector, _ t: Vector) -> (loss: Vector, slope: Vector) {
-  let one = Vector(repeating: 1)
+  let one = splat(1)
   switch kind {
   case .binaryLogits:
     // max(x, 0) − x·t = x·(x > 0 ? 1 − t : −t), where a factor 0 outweighs an infinite x.
     let factor = lam_select_positive(x, one - t, -t)
-    let e = vectorExponential(-lam_abs(x))
+    let e = exponential(-lam_abs(x))
     // log(1 + e) loses a small e in the sum; the last term gives it back.
     let sum = one + e
-    let rest = vectorLogarithm(sum) - ((sum - one) - e) / sum
+    let rest = logarithm(sum) - ((sum - one) - e) / sum
     let sigmoid = lam_select_positive(x, one, e) / sum
-    return (lam_select_zero(factor, Vector.zero, factor * x) + rest, sigmoid - t)
+    return (lam_select_equal(factor, Vector.zero, Vector.zero, factor * x) + rest, sigmoid - t)
   case .binaryProbabilities:
     let low = smallestProbability
     let high = largestProbability
-    let p = lam_min(lam_max(x, Vector(repeating: low)), Vector(repeating: high))
+    let p = lam_min(lam_max(x, splat(low)), splat(high))
     let other = one - p
-    let loss = -(t * vectorLogarithm(p) + (one - t) * vectorLogarithm(other))
+    let loss = -(t * logarithm(p) + (one - t) * logarithm(other))
     return (loss, lam_select_within(x, low, high, (p - t) / (p * other)))
   case .squaredError:
     let difference = x - t
@@ -95,7 +95,7 @@ private func columnOfTerms(
     let target = lam_load_strided(targets.base + row * targets.stride, targets.stride, count, 0)
     let (loss, slope) = terms(kind, prediction, target)
     if let gradient {
-      var factor = Vector(repeating: Scalar(scale))
+      var factor = splat(Scalar(scale))
       if let weights { factor *= loadChunk(weights, row, x.rows, 0) }
       lam_store_strided(gradient.base + row * gradient.stride, gradient.stride, slope * factor, count)
     }
@@ -117,7 +117,7 @@ private func rowsOfTerms(
     let line = x.base + row * x.stride
     let target = targets.base + row * targets.stride
     let weight = weights.map { $0[row] } ?? 1
-    let factor = Vector(repeating: Scalar(scale / Double(x.columns)) * weight)
+    let factor = splat(Scalar(scale / Double(x.columns)) * weight)
     var sum = Vector.zero
     var wrong: UInt32 = 0
     var column = 0
@@ -131,7 +131,7 @@ private func rowsOfTerms(
       wrong |= wrongLanes(kind, prediction, t)
       column += lanes
     }
-    let mean = Double(lam_sum_lanes(sum)) / Double(x.columns)
+    let mean = Double(lam_sum(sum)) / Double(x.columns)
     if wrong == 0 && mean == mean { result.correct += 1 }
     result.loss += Double(weight) * mean
   }

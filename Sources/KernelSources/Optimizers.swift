@@ -14,8 +14,8 @@ func installOptimizers(_ table: OptimizerKernels<Scalar>) {
 // MARK: SGD
 
 func sgd(_ w: Pointer, _ g: ConstPointer, _ count: Int, _ learningRate: Double, _ decay: Double) {
-  let rate = Vector(repeating: Scalar(-learningRate))
-  let decay = Vector(repeating: Scalar(decay))
+  let rate = splat(Scalar(-learningRate))
+  let decay = splat(Scalar(decay))
   var i = 0
   while i + lanes <= count {
     lam_store(w + i, lam_multiply_add(rate, lam_load(g + i), decay * lam_load(w + i)))
@@ -24,8 +24,8 @@ func sgd(_ w: Pointer, _ g: ConstPointer, _ count: Int, _ learningRate: Double, 
   let rest = count - i
   if rest > 0 {
     let updated = lam_multiply_add(
-      rate, lam_load_partial(g + i, rest, 0), decay * lam_load_partial(w + i, rest, 0))
-    lam_store_partial(w + i, updated, rest)
+      rate, load(g + i, rest), decay * load(w + i, rest))
+    store(w + i, updated, rest)
   }
 }
 
@@ -50,8 +50,8 @@ func momentum(
   _ nesterov: Bool, _ decay: Double
 ) {
   let step = MomentumStep(
-    rate: Vector(repeating: Scalar(-learningRate)), momentum: Vector(repeating: Scalar(momentum)),
-    decay: Vector(repeating: Scalar(decay)))
+    rate: splat(Scalar(-learningRate)), momentum: splat(Scalar(momentum)),
+    decay: splat(Scalar(decay)))
   var i = 0
   while i + lanes <= count {
     let gradient = lam_load(g + i)
@@ -62,10 +62,10 @@ func momentum(
   }
   let rest = count - i
   if rest > 0 {
-    let gradient = lam_load_partial(g + i, rest, 0)
-    let moved = step.velocity(lam_load_partial(velocity + i, rest, 0), gradient)
-    lam_store_partial(velocity + i, moved, rest)
-    lam_store_partial(w + i, step.weights(lam_load_partial(w + i, rest, 0), gradient, moved, nesterov), rest)
+    let gradient = load(g + i, rest)
+    let moved = step.velocity(load(velocity + i, rest), gradient)
+    store(velocity + i, moved, rest)
+    store(w + i, step.weights(load(w + i, rest), gradient, moved, nesterov), rest)
   }
 }
 
@@ -95,9 +95,9 @@ func adam(
   _ beta2: Double, _ epsilon: Double, _ decay: Double
 ) {
   let step = AdamStep(
-    alpha: Vector(repeating: Scalar(-alpha)), newFirst: Vector(repeating: Scalar(1 - beta1)),
-    newSecond: Vector(repeating: Scalar(1 - beta2)), epsilon: Vector(repeating: Scalar(epsilon)),
-    decay: Vector(repeating: Scalar(decay)))
+    alpha: splat(Scalar(-alpha)), newFirst: splat(Scalar(1 - beta1)),
+    newSecond: splat(Scalar(1 - beta2)), epsilon: splat(Scalar(epsilon)),
+    decay: splat(Scalar(decay)))
   var i = 0
   while i + lanes <= count {
     let gradient = lam_load(g + i)
@@ -110,12 +110,12 @@ func adam(
   }
   let rest = count - i
   if rest > 0 {
-    let gradient = lam_load_partial(g + i, rest, 0)
-    let first = step.first(lam_load_partial(m + i, rest, 0), gradient)
-    let second = step.second(lam_load_partial(v + i, rest, 0), gradient)
-    lam_store_partial(m + i, first, rest)
-    lam_store_partial(v + i, second, rest)
-    lam_store_partial(w + i, step.weights(lam_load_partial(w + i, rest, 0), first, second), rest)
+    let gradient = load(g + i, rest)
+    let first = step.first(load(m + i, rest), gradient)
+    let second = step.second(load(v + i, rest), gradient)
+    store(m + i, first, rest)
+    store(v + i, second, rest)
+    store(w + i, step.weights(load(w + i, rest), first, second), rest)
   }
 }
 
@@ -148,9 +148,9 @@ func rmsprop(
   _ learningRate: Double, _ rho: Double, _ momentum: Double, _ epsilon: Double, _ decay: Double
 ) {
   let step = RMSpropStep(
-    rate: Vector(repeating: Scalar(learningRate)), rho: Vector(repeating: Scalar(rho)),
-    new: Vector(repeating: Scalar(1 - rho)), momentum: Vector(repeating: Scalar(momentum)),
-    epsilon: Vector(repeating: Scalar(epsilon)), decay: Vector(repeating: Scalar(decay)))
+    rate: splat(Scalar(learningRate)), rho: splat(Scalar(rho)),
+    new: splat(Scalar(1 - rho)), momentum: splat(Scalar(momentum)),
+    epsilon: splat(Scalar(epsilon)), decay: splat(Scalar(decay)))
   var i = 0
   while i + lanes <= count {
     let gradient = lam_load(g + i)
@@ -172,20 +172,20 @@ func rmsprop(
   }
   let rest = count - i
   if rest > 0 {
-    let gradient = lam_load_partial(g + i, rest, 0)
-    let second = step.second(lam_load_partial(v + i, rest, 0), gradient)
-    lam_store_partial(v + i, second, rest)
+    let gradient = load(g + i, rest)
+    let second = step.second(load(v + i, rest), gradient)
+    store(v + i, second, rest)
     var variance = second
     if let average {
-      let mean = step.average(lam_load_partial(average + i, rest, 0), gradient)
-      lam_store_partial(average + i, mean, rest)
+      let mean = step.average(load(average + i, rest), gradient)
+      store(average + i, mean, rest)
       variance = step.centered(second, mean)
     }
     var update = step.update(gradient, variance)
     if let velocity {
-      update = lam_multiply_add(step.momentum, lam_load_partial(velocity + i, rest, 0), update)
-      lam_store_partial(velocity + i, update, rest)
+      update = lam_multiply_add(step.momentum, load(velocity + i, rest), update)
+      store(velocity + i, update, rest)
     }
-    lam_store_partial(w + i, step.decay * lam_load_partial(w + i, rest, 0) - update, rest)
+    store(w + i, step.decay * load(w + i, rest) - update, rest)
   }
 }

@@ -22,7 +22,7 @@ func columnSums(_ x: MatrixView<Scalar>, _ sums: Pointer) {
     column += 4 * lanes
   }
   while column < x.columns {
-    let width = min(x.columns - column, lanes)
+    let width = column + lanes <= x.columns ? lanes : x.columns - column
     var total = CompensatedSum()
     var row = 0
     while row < x.rows {
@@ -36,7 +36,7 @@ func columnSums(_ x: MatrixView<Scalar>, _ sums: Pointer) {
     if width == lanes {
       lam_store(sums + column, total.value)
     } else {
-      lam_store_partial(sums + column, total.value, width)
+      store(sums + column, total.value, width)
     }
     column += lanes
   }
@@ -125,13 +125,13 @@ private func partialBlockSum(_ first: Pointer, _ rows: Int, _ stride: Int, _ wid
   var row = 0
   while row + 4 <= rows {
     sum +=
-      (lam_load_partial(p, width, 0) + lam_load_partial(p + stride, width, 0))
-      + (lam_load_partial(p + 2 * stride, width, 0) + lam_load_partial(p + 3 * stride, width, 0))
+      (load(p, width) + load(p + stride, width))
+      + (load(p + 2 * stride, width) + load(p + 3 * stride, width))
     p += 4 * stride
     row += 4
   }
   while row < rows {
-    sum += lam_load_partial(p, width, 0)
+    sum += load(p, width)
     p += stride
     row += 1
   }
@@ -141,26 +141,21 @@ private func partialBlockSum(_ first: Pointer, _ rows: Int, _ stride: Int, _ wid
 // MARK: Vectors
 
 func sumOfSquares(_ x: ConstPointer, _ count: Int) -> Double {
-  var (a, b, c, d) = (lam_eight_doubles.zero, lam_eight_doubles.zero, lam_eight_doubles.zero, lam_eight_doubles.zero)
+  var (a, b, c, d) = (lam_doubles.zero, lam_doubles.zero, lam_doubles.zero, lam_doubles.zero)
   var i = 0
-  while i + 32 <= count {
-    a = lam_add_square(a, lam_load_eight_doubles(x + i))
-    b = lam_add_square(b, lam_load_eight_doubles(x + i + 8))
-    c = lam_add_square(c, lam_load_eight_doubles(x + i + 16))
-    d = lam_add_square(d, lam_load_eight_doubles(x + i + 24))
-    i += 32
+  while i + 4 * lanes <= count {
+    a = lam_add_square(a, lam_widen(lam_load(x + i)))
+    b = lam_add_square(b, lam_widen(lam_load(x + i + lanes)))
+    c = lam_add_square(c, lam_widen(lam_load(x + i + 2 * lanes)))
+    d = lam_add_square(d, lam_widen(lam_load(x + i + 3 * lanes)))
+    i += 4 * lanes
   }
-  while i + 8 <= count {
-    a = lam_add_square(a, lam_load_eight_doubles(x + i))
-    i += 8
-  }
-  var sum = lam_sum_doubles((a + b) + (c + d))
   while i < count {
-    let value = Double(x[i])
-    sum += value * value
-    i += 1
+    let rest = count - i
+    a = lam_add_square(a, lam_widen(load(x + i, rest < lanes ? rest : lanes)))
+    i += lanes
   }
-  return sum
+  return lam_sum_doubles((a + b) + (c + d))
 }
 
 func allFinite(_ x: ConstPointer, _ count: Int) -> Bool {
@@ -174,14 +169,14 @@ func allFinite(_ x: ConstPointer, _ count: Int) -> Bool {
   }
   while i < count {
     let rest = count - i
-    a = lam_multiply_add(rest >= lanes ? lam_load(x + i) : lam_load_partial(x + i, rest, 0), Vector.zero, a)
+    a = lam_multiply_add(rest >= lanes ? lam_load(x + i) : load(x + i, rest), Vector.zero, a)
     i += lanes
   }
-  return lam_sum_lanes(a + b) == 0
+  return lam_sum(a + b) == 0
 }
 
 func addScaled(_ x: ConstPointer, _ factor: Double, _ y: Pointer, _ count: Int) {
-  let factor = Vector(repeating: Scalar(factor))
+  let factor = splat(Scalar(factor))
   var i = 0
   while i + lanes <= count {
     lam_store(y + i, lam_multiply_add(factor, lam_load(x + i), lam_load(y + i)))
@@ -189,7 +184,7 @@ func addScaled(_ x: ConstPointer, _ factor: Double, _ y: Pointer, _ count: Int) 
   }
   let rest = count - i
   if rest > 0 {
-    let value = lam_multiply_add(factor, lam_load_partial(x + i, rest, 0), lam_load_partial(y + i, rest, 0))
-    lam_store_partial(y + i, value, rest)
+    let value = lam_multiply_add(factor, load(x + i, rest), load(y + i, rest))
+    store(y + i, value, rest)
   }
 }

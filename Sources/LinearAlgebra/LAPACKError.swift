@@ -10,6 +10,8 @@ public enum LAPACKError: Error, Equatable, CustomStringConvertible {
   case notPositiveDefinite(order: Int)
   /// The matrix has no inverse: the pivot of this column (from 0) is exactly zero.
   case singular(column: Int)
+  /// A relative tolerance is negative, NaN or infinite.
+  case invalidTolerance(operation: String, value: Double)
   /// The iteration of the routine stopped without converging; `remaining` values had not.
   case noConvergence(routine: String, remaining: Int)
   /// LAPACK refused an argument, counted from 1.
@@ -32,6 +34,8 @@ public enum LAPACKError: Error, Equatable, CustomStringConvertible {
     case .singular(let column):
       return "the matrix is singular: the pivot of column \(column) is zero; use leastSquares, or remove columns "
         + "that depend on others"
+    case .invalidTolerance(let operation, let value):
+      return "\(operation): \(value) is no tolerance; give a number that is not negative"
     case .noConvergence(let routine, let remaining):
       return "\(routine) did not converge (\(remaining) values remain); scale the matrix, or try it in Double"
     case .illegalArgument(let routine, let index):

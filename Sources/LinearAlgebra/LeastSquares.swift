@@ -15,15 +15,18 @@ public struct LeastSquares<Scalar: LAPACKScalar>: Sendable {
   ///   - a: the m × n matrix A.
   ///   - b: the right-hand sides B.
   ///   - relativeTolerance: singular values up to this times the largest count as zero; default max(m, n)·ulp of 1.
-  /// - Throws: `LAPACKError` where the shapes do not fit, a tensor is empty or holds NaN or infinity, and
-  ///   `.noConvergence`.
+  /// - Throws: `LAPACKError` where the shapes do not fit, a tensor is empty or holds NaN or infinity, the
+  ///   tolerance is no tolerance, and `.noConvergence`.
   public init(_ a: Tensor<Scalar>, _ b: Tensor<Scalar>, relativeTolerance: Scalar? = nil) throws(LAPACKError) {
     try a.checkIsMatrix("LeastSquares", argument: "the matrix")
     let (m, n) = (a.shape[0], a.shape[1])
     let rightHandSides = try b.rightHandSides("LeastSquares", equations: m, matrix: a.shape)
     let columns = rightHandSides.shape[1]
+    let tolerance = relativeTolerance ?? Scalar(max(m, n)) * .ulpOfOne
     // A negative tolerance would make LAPACK take its own.
-    let tolerance = max(relativeTolerance ?? Scalar(max(m, n)) * .ulpOfOne, 0)
+    guard tolerance >= 0, tolerance.isFinite else {
+      throw .invalidTolerance(operation: "LeastSquares", value: Double(tolerance))
+    }
     var (destroyed, values, rank) = (a, Tensor<Scalar>.zeros([min(m, n)]), 0)
     guard max(m, n) * columns <= largestBLASInteger else {
       throw .shape(.tooLarge(operation: "LeastSquares", shape: [max(m, n), columns], limit: largestBLASInteger))

@@ -3,12 +3,11 @@
 /// Element (i₀, i₁, …) of a tensor of shape [n₀, n₁, …] is scalar number (i₀·n₁ + i₁)·n₂ + …: the last axis is
 /// contiguous. The memory is aligned to 64 bytes. A copy shares it until one of the two is written to. An axis may
 /// have length 0. A matrix is a tensor of rank 2, `[rows, columns]`.
-public struct Tensor<Scalar: BLASScalar>: @unchecked Sendable, Equatable {
+public struct Tensor<Scalar: BLASScalar>: Sendable, Equatable {
   /// The length of each axis.
   public let shape: [Int]
+  // Written only after `makeUnique`, so never while another tensor, perhaps of another thread, shares it.
   @usableFromInline var buffer: AlignedBuffer<Scalar>
-
-  // The buffer is Sendable in fact: it is written only through `makeUnique`, so never while shared.
 
   @usableFromInline
   init(shape: [Int], buffer: AlignedBuffer<Scalar>) {

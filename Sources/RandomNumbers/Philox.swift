@@ -1,4 +1,6 @@
-/// A counter-based generator: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+/// A counter-based random generator, Philox4x32-10.
+///
+/// Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 ///
 /// The numbers of a stream are a pure function of (seed, stream, position): one seed can feed initial weights,
 /// shuffling, dropout and augmentation through streams that never meet, on any number of threads.

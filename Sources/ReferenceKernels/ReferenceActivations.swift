@@ -12,10 +12,20 @@ extension ReferenceKernels {
     case .selu:
       x > 0 ? ElementwiseActivation.seluScale * x
         : ElementwiseActivation.seluScale * ElementwiseActivation.seluAlpha * expm1(x)
-    case .gelu: x == -.infinity ? 0 : x * (0.5 * erfc(-x * 0.5.squareRoot()))
+    case .gelu: x == -.infinity ? 0 : x * normalDistribution(x)
     case .sigmoid: x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x))
     case .tanh: Foundation.tanh(x)
     }
+  }
+
+  /// Φ(x) = ½·erfc(−x/√2).
+  private static func normalDistribution(_ x: Double) -> Double {
+    // What rounding −x/√2 loses counts x² times in erfc far below zero: its first-order term puts it back.
+    let root = 0.5.squareRoot()
+    let rootLow = -4.833646656726457e-17
+    let z = -x * root
+    let lost = x.isFinite ? (-z).addingProduct(-x, root) - x * rootLow : 0
+    return 0.5 * erfc(z) - lost * exp(-z * z) / Double.pi.squareRoot()
   }
 
   /// f′(x) of one element, through libm in Double; at the kink of a piecewise f the derivative from below.
@@ -30,7 +40,7 @@ extension ReferenceKernels {
         : ElementwiseActivation.seluScale * ElementwiseActivation.seluAlpha * exp(x)
     case .gelu:
       let density = exp(-0.5 * x * x) / (2 * Double.pi).squareRoot()
-      return 0.5 * erfc(-x * 0.5.squareRoot()) + (density == 0 ? 0 : x * density)
+      return normalDistribution(x) + (density == 0 ? 0 : x * density)
     case .sigmoid:
       let y = value(.sigmoid, x, alpha: alpha)
       return y * value(.sigmoid, -x, alpha: alpha)

@@ -56,7 +56,8 @@ struct ProgressReporter {
     let filled = done * Self.width / max(total, 1)
     let bar = String(repeating: "━", count: filled) + String(repeating: "─", count: Self.width - filled)
     let remaining = Self.clock(Double(total - done) / max(rate, 1e-9))
-    write("\r\u{1B}[K\(title(epoch)) \(bar) \(done)/\(total) \(Self.rate(rate)) ETA \(remaining)\(Self.text(training()))")
+    write(
+      "\r\u{1B}[K\(title(epoch)) \(bar) \(done)/\(total) \(Self.rate(rate)) ETA \(remaining)\(Self.text(training()))")
   }
 
   /// Called after each epoch and its validation.

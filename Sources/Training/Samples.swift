@@ -72,7 +72,8 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
   public init(_ inputs: Tensor<Scalar>, targets: Tensor<Scalar>) throws {
     try self.init(inputs, targets: .values(targets))
     guard targets.shape[0] == inputs.shape[0] else {
-      throw ModelError.shape(what: "the first axis of the targets", expected: [inputs.shape[0]], got: [targets.shape[0]])
+      throw ModelError.shape(
+        what: "the first axis of the targets", expected: [inputs.shape[0]], got: [targets.shape[0]])
     }
     try Self.requireFinite(targets, "the targets")
   }

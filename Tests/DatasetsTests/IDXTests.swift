@@ -1,6 +1,7 @@
-import Datasets
 import Foundation
 import Testing
+
+@testable import Datasets
 
 @Suite struct IDXTests {
   /// A 2×3×4 array and its file, byte by byte as the format says.
@@ -57,6 +58,33 @@ import Testing
       return
     }
     #expect(onDisk?.description.contains("\(path), byte \(offset): ") == true)
+  }
+
+  /// Packed arrays whose frame is right and whose contents are not; offsets count in the unpacked data.
+  @Test(
+    arguments: [
+      ([], 0), ([0, 0, 8, 2, 0], 5), ([0, 0, 9, 1, 0, 0, 0, 0], 2), ([0, 0, 8, 1, 3, 0, 0, 0, 7, 7], 10),
+      ([0, 0, 8, 1, 0, 0, 0, 1, 7, 7], 9), ([0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff, 7], 4),
+      ([0, 0, 8, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 7], 4),
+    ] as [([UInt8], Int)])
+  func packedDamageIsRefusedWithPathAndOffset(contents: [UInt8], offset: Int) throws {
+    let packed = try Gzip.compress(contents, path: "a.gz")
+    let error = #expect(throws: DatasetError.self) { try IDX(contents: packed, path: "a.gz") }
+    guard case .malformed("a.gz", offset, let problem, _) = error else {
+      Issue.record("expected .malformed at \(offset), got \(String(describing: error))")
+      return
+    }
+    #expect(problem.contains("unpacked data"))
+  }
+
+  @Test func aPackedArrayMayClaimUpTo64MiBAndNoMore() throws {
+    func problem(_ size: [UInt8]) throws -> String {
+      let packed = try Gzip.compress([0, 0, 8, 1] + size, path: "a.gz")
+      return #expect(throws: DatasetError.self) { try IDX(contents: packed, path: "a.gz") }?.description ?? ""
+    }
+    // 64 MiB less the header's 8 bytes, and one byte more.
+    #expect(try problem([0x03, 0xff, 0xff, 0xf8]).contains("ends here"))
+    #expect(try problem([0x03, 0xff, 0xff, 0xf9]).contains("gunzip"))
   }
 
   @Test func otherTypesAreNamed() {

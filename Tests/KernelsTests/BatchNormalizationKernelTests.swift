@@ -27,8 +27,8 @@ private struct Run<Scalar: KernelScalar> {
     var dGamma = mean
     var dBeta = mean
     var workspace = [Double](repeating: .nan, count: 3 * columns)
-    y = TestMatrix(x.rows, columns)
-    dx = TestMatrix(x.rows, columns, extra: 5)
+    let y = TestMatrix<Scalar>(x.rows, columns)
+    let dx = TestMatrix<Scalar>(x.rows, columns, extra: 5)
     table.moments(x, &mean, &meanLow, &variance, &workspace)
     table.inverseDeviation(variance, 1e-3, &inverse, columns)
     Self.withOptional(gamma) { gamma in
@@ -39,7 +39,7 @@ private struct Run<Scalar: KernelScalar> {
         dy, x, relu ? y.view : nil, mean, meanLow, inverse, gamma, &dGamma, &dBeta, dx.view, maskInput)
     }
     (self.mean, self.meanLow, self.variance, self.inverse) = (mean, meanLow, variance, inverse)
-    (self.dGamma, self.dBeta) = (dGamma, dBeta)
+    (self.dGamma, self.dBeta, self.y, self.dx) = (dGamma, dBeta, y, dx)
   }
 
   private static func withOptional(_ values: [Scalar]?, _ body: (UnsafePointer<Scalar>?) -> Void) {

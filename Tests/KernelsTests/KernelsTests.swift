@@ -1,1 +1,31 @@
+import Kernels
 import Testing
+
+@Suite struct KernelTableTests {
+  /// Every kernel of `group` is there.
+  private func expectFilled(_ group: Any, _ what: String) {
+    let members = Mirror(reflecting: group).children
+    #expect(!members.isEmpty)
+    for member in members {
+      let isThere =
+        Mirror(reflecting: member.value).displayStyle != .optional
+        || Mirror(reflecting: member.value).children.count == 1
+      #expect(isThere, "\(what).\(member.label ?? "?") is missing")
+    }
+  }
+
+  private func expectFilled<S>(_ table: KernelTable<S>, _ what: String) {
+    expectFilled(table.activations, "\(what).activations")
+    expectFilled(table.batchNormalization, "\(what).batchNormalization")
+    expectFilled(table.optimizers, "\(what).optimizers")
+    expectFilled(table.losses, "\(what).losses")
+    expectFilled(table.dropout, "\(what).dropout")
+    expectFilled(table.gathering, "\(what).gathering")
+    expectFilled(table.reductions, "\(what).reductions")
+  }
+
+  @Test(arguments: supportedSets) func everyKernelIsInstalled(set: InstructionSet) {
+    expectFilled(Float.kernels(for: set), "\(set), Float")
+    expectFilled(Double.kernels(for: set), "\(set), Double")
+  }
+}

@@ -177,7 +177,8 @@ import Testing
     }
     let errors: [LAPACKError] = [
       .empty(operation: "f", shape: [0, 1]), .notFinite(operation: "f", argument: "the matrix", row: 1, column: 2),
-      .notPositiveDefinite(order: 1), .singular(column: 0), .noConvergence(routine: "gesdd", remaining: 1),
+      .notPositiveDefinite(order: 1), .singular(column: 0), .invalidTolerance(operation: "f", value: -1),
+      .noConvergence(routine: "gesdd", remaining: 1),
       .illegalArgument(routine: "gesdd", index: 1), .outOfMemory(routine: "gesdd"), .shape(.invalidShape([])),
     ]
     #expect(Set(errors.map(\.description)).count == errors.count)

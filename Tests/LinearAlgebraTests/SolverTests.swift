@@ -98,6 +98,9 @@ import Testing
         Tensor<Scalar>([[1, 0], [0, 0.001]]), Tensor(shape: [2], scalars: [2, 3]), relativeTolerance: 0.01)
       #expect(cut.rank == 1)
       #expect(cut.solution.scalars == [2, 0])
+      #expect(throws: LAPACKError.invalidTolerance(operation: "LeastSquares", value: -1)) {
+        try LeastSquares(Tensor<Scalar>.identity(2), Tensor(shape: [2], repeating: 1), relativeTolerance: -1)
+      }
       #expect(throws: LAPACKError.self) { try LeastSquares(Tensor<Scalar>.zeros([3, 2]), Tensor<Scalar>.zeros([2])) }
     }
     try check(Float.self)

@@ -23,6 +23,7 @@ LAM_INLINE lam_doubles lam_max_doubles(lam_doubles x, lam_doubles low) { return 
 
 // MARK: The first lanes of a vector
 
+#define LAM_LANES ((int64_t)(sizeof(lam_vector) / sizeof(lam_scalar)))
 
 #if defined(__AVX512F__) && !defined(LAMINA_DOUBLE)
 typedef float lam_f16 __attribute__((vector_size(64)));
@@ -45,16 +46,29 @@ LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
   __builtin_ia32_storeupd512_mask(p, (lam_d8)v, (unsigned char)((1u << count) - 1));
 }
 #else
+// In pieces of a power of two: no call of memcpy and no loop over lanes.
 /// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
 LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_vector fill) {
   lam_vector v = fill;
-#pragma clang loop unroll(disable) vectorize(disable)
-  for (int64_t i = 0; i < count; i++) ((lam_scalar *)&v)[i] = p[i];
+  lam_scalar *lane = (lam_scalar *)&v;
+  if (count & LAM_LANES) return *(const lam_unaligned_vector *)p;
+#ifndef LAMINA_DOUBLE
+  if (count & 8) { __builtin_memcpy(lane, p, 8 * sizeof(lam_scalar)); lane += 8; p += 8; }
+#endif
+  if (count & 4) { __builtin_memcpy(lane, p, 4 * sizeof(lam_scalar)); lane += 4; p += 4; }
+  if (count & 2) { __builtin_memcpy(lane, p, 2 * sizeof(lam_scalar)); lane += 2; p += 2; }
+  if (count & 1) *lane = *p;
   return v;
 }
 LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
-#pragma clang loop unroll(disable) vectorize(disable)
-  for (int64_t i = 0; i < count; i++) p[i] = ((const lam_scalar *)&v)[i];
+  const lam_scalar *lane = (const lam_scalar *)&v;
+  if (count & LAM_LANES) *(lam_unaligned_vector *)p = v;
+#ifndef LAMINA_DOUBLE
+  if (count & 8) { __builtin_memcpy(p, lane, 8 * sizeof(lam_scalar)); lane += 8; p += 8; }
+#endif
+  if (count & 4) { __builtin_memcpy(p, lane, 4 * sizeof(lam_scalar)); lane += 4; p += 4; }
+  if (count & 2) { __builtin_memcpy(p, lane, 2 * sizeof(lam_scalar)); lane += 2; p += 2; }
+  if (count & 1) *p = *lane;
 }
 #endif
 

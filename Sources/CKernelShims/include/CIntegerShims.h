@@ -1,71 +1,15 @@
-// Integer and bit operations on vectors, partial loads and stores, and reductions across lanes.
-//
-// The same rules as in CKernelShims.h, which includes this file: always_inline, static, one source for every build.
+// Bytes, lanes, flags and hashes; included by CKernelShims.h.
 #pragma once
+#include "CElementaryShims.h"
 
 // Shims that call shims: all are inlined, so no vector is ever passed the way the warning fears.
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
 
-#ifdef LAMINA_DOUBLE
-#define LAM_LANES 8
-#else
-#define LAM_LANES 16
-#endif
-
 typedef uint32_t lam_hashes __attribute__((ext_vector_type(LAM_LANES)));
 typedef _Bool lam_flags __attribute__((ext_vector_type(LAM_LANES)));
-typedef double lam_eight_doubles __attribute__((ext_vector_type(8)));
-typedef lam_scalar lam_eight __attribute__((ext_vector_type(8)));
-typedef lam_eight lam_unaligned_eight __attribute__((aligned(4)));
-typedef lam_scalar lam_four __attribute__((ext_vector_type(4)));
-typedef lam_scalar lam_two __attribute__((ext_vector_type(2)));
 
-// MARK: Partial vectors
-
-#if defined(__AVX512F__)
-#ifdef LAMINA_DOUBLE
-typedef double lam_machine_vector __attribute__((__vector_size__(64)));
-#define LAM_MASKED_LOAD __builtin_ia32_loadupd512_mask
-#define LAM_MASKED_STORE __builtin_ia32_storeupd512_mask
-#else
-typedef float lam_machine_vector __attribute__((__vector_size__(64)));
-#define LAM_MASKED_LOAD __builtin_ia32_loadups512_mask
-#define LAM_MASKED_STORE __builtin_ia32_storeups512_mask
-#endif
-#endif
-
-/// The `count` < lanes elements from p, the other lanes `fill`; nothing past them is read.
-LAM_INLINE lam_vector lam_load_partial(const lam_scalar *p, long count, lam_scalar fill) {
-  lam_vector v = fill;
-#if defined(__AVX512F__)
-  v = (lam_vector)LAM_MASKED_LOAD(p, (lam_machine_vector)v, (1u << count) - 1);
-#else
-  lam_scalar *lane = (lam_scalar *)&v;
-#ifndef LAMINA_DOUBLE
-  if (count & 8) { __builtin_memcpy(lane, p, 8 * sizeof(lam_scalar)); lane += 8; p += 8; }
-#endif
-  if (count & 4) { __builtin_memcpy(lane, p, 4 * sizeof(lam_scalar)); lane += 4; p += 4; }
-  if (count & 2) { __builtin_memcpy(lane, p, 2 * sizeof(lam_scalar)); lane += 2; p += 2; }
-  if (count & 1) *lane = *p;
-#endif
-  return v;
-}
-
-/// Writes the first `count` < lanes lanes of v to p; nothing past them is touched.
-LAM_INLINE void lam_store_partial(lam_scalar *p, lam_vector v, long count) {
-#if defined(__AVX512F__)
-  LAM_MASKED_STORE(p, (lam_machine_vector)v, (1u << count) - 1);
-#else
-  const lam_scalar *lane = (const lam_scalar *)&v;
-#ifndef LAMINA_DOUBLE
-  if (count & 8) { __builtin_memcpy(p, lane, 8 * sizeof(lam_scalar)); lane += 8; p += 8; }
-#endif
-  if (count & 4) { __builtin_memcpy(p, lane, 4 * sizeof(lam_scalar)); lane += 4; p += 4; }
-  if (count & 2) { __builtin_memcpy(p, lane, 2 * sizeof(lam_scalar)); lane += 2; p += 2; }
-  if (count & 1) *p = *lane;
-#endif
-}
+// MARK: Bytes, strided elements and single lanes
 
 /// The `count` < lanes bytes from p as scalars, the other lanes 0; nothing past them is read.
 LAM_INLINE lam_vector lam_load_bytes_partial(const uint8_t *p, long count) {
@@ -113,8 +57,6 @@ LAM_INLINE void lam_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
 
 // MARK: Selection and flags
 
-/// Lane by lane: c = 0 ? a : b (a NaN in c takes b).
-LAM_INLINE lam_vector lam_select_zero(lam_vector c, lam_vector a, lam_vector b) { return c == (lam_vector)0 ? a : b; }
 /// Lane by lane: low ≤ x ≤ high ? a : 0.
 LAM_INLINE lam_vector lam_select_within(lam_vector x, lam_scalar low, lam_scalar high, lam_vector a) {
   return ((x >= (lam_vector)low) & (x <= (lam_vector)high)) ? a : (lam_vector)0;
@@ -142,47 +84,22 @@ LAM_INLINE uint32_t lam_bits_above(lam_vector v, lam_scalar x) {
 }
 LAM_INLINE long lam_first_bit(uint32_t bits) { return __builtin_ctz(bits); }
 
-// MARK: Reductions across lanes, in a fixed order
-
-LAM_INLINE lam_eight lam_fold_sum(lam_vector v) {
-#ifdef LAMINA_DOUBLE
-  return v;
-#else
-  return v.lo + v.hi;
-#endif
-}
-LAM_INLINE lam_scalar lam_sum_lanes(lam_vector v) {
-  lam_eight eight = lam_fold_sum(v);
-  lam_four four = eight.lo + eight.hi;
-  lam_two two = four.lo + four.hi;
-  return two.x + two.y;
-}
-/// The largest lane; lanes that are NaN may or may not show.
-LAM_INLINE lam_scalar lam_max_lanes(lam_vector v) {
-#ifdef LAMINA_DOUBLE
-  lam_eight eight = v;
-#else
-  lam_eight eight = v.lo > v.hi ? v.lo : v.hi;
-#endif
-  lam_four four = eight.lo > eight.hi ? eight.lo : eight.hi;
-  lam_two two = four.lo > four.hi ? four.lo : four.hi;
-  return two.x > two.y ? two.x : two.y;
-}
-
 // MARK: Doubles
 
-LAM_INLINE lam_eight_doubles lam_load_eight_doubles(const lam_scalar *p) {
-  return __builtin_convertvector(*(const lam_unaligned_eight *)p, lam_eight_doubles);
-}
-LAM_INLINE lam_eight_doubles lam_add_square(lam_eight_doubles sum, lam_eight_doubles x) {
+LAM_INLINE lam_doubles lam_add_square(lam_doubles sum, lam_doubles x) {
 #if defined(__FMA__) || defined(__aarch64__)
   return __builtin_elementwise_fma(x, x, sum);
 #else
   return sum + x * x;
 #endif
 }
-LAM_INLINE double lam_sum_doubles(lam_eight_doubles v) {
-  double __attribute__((ext_vector_type(4))) four = v.lo + v.hi;
+LAM_INLINE double lam_sum_doubles(lam_doubles v) {
+#ifdef LAMINA_DOUBLE
+  double __attribute__((ext_vector_type(8))) eight = v;
+#else
+  double __attribute__((ext_vector_type(8))) eight = v.lo + v.hi;
+#endif
+  double __attribute__((ext_vector_type(4))) four = eight.lo + eight.hi;
   double __attribute__((ext_vector_type(2))) two = four.lo + four.hi;
   return two.x + two.y;
 }
@@ -216,23 +133,6 @@ LAM_INLINE lam_vector lam_keep_below(lam_vector v, lam_hashes hash, uint32_t thr
   lam_integers keep = hash < threshold;
 #endif
   return keep ? v : (lam_vector)0;
-}
-
-// PLACEHOLDER
-#ifdef LAMINA_DOUBLE
-#define LAM_EXP __builtin_exp
-#define LAM_LOG __builtin_log
-#else
-#define LAM_EXP __builtin_expf
-#define LAM_LOG __builtin_logf
-#endif
-LAM_INLINE lam_vector lam_placeholder_exp(lam_vector x) {
-  for (int lane = 0; lane < LAM_LANES; ++lane) x[lane] = LAM_EXP(x[lane]);
-  return x;
-}
-LAM_INLINE lam_vector lam_placeholder_log(lam_vector x) {
-  for (int lane = 0; lane < LAM_LANES; ++lane) x[lane] = LAM_LOG(x[lane]);
-  return x;
 }
 
 #pragma clang diagnostic pop

@@ -46,5 +46,5 @@ LAM_INLINE lam_vector lam_min(lam_vector x, lam_vector high) { return high < x ?
 /// Lane by lane: c > 0 ? a : b.
 LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector b) { return c > (lam_vector)0 ? a : b; }
 
-#include "CIntegerShims.h"
 #include "CElementaryShims.h"
+#include "CIntegerShims.h"

@@ -1,6 +1,6 @@
-/// Inverted dropout: each element is 0 with probability `rate`, else divided by 1 − rate (Srivastava et al. 2014).
+/// Inverted dropout: each element is 0 with probability `rate`, else divided by 1 − rate.
 ///
-/// Identity during inference. The mask is a function of the model's seed, the layer, the step and the element's place, so
+/// From Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014. Identity during inference. The mask is a function of the model's seed, the layer, the step and the element's place, so
 /// a run can be repeated to the bit on any number of threads; it is drawn again in the backward pass, not stored.
 public struct Dropout: Layer, Equatable, Codable {
   /// Share of elements dropped, 0 ≤ rate < 1.

@@ -1,4 +1,6 @@
-/// Makes one axis of all axes of a sample: (batch, a, b, …) becomes (batch, a·b·…). Costs nothing.
+/// Makes one axis of all axes of a sample: (batch, a, b, …) becomes (batch, a·b·…).
+///
+/// Costs nothing: the same memory is read as longer rows.
 public struct Flatten: Layer, Equatable, Codable {
   /// The layer's name, or nil for `flatten`, `flatten_1`, ….
   public var name: String?

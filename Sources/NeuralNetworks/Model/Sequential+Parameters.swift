@@ -35,7 +35,9 @@ extension Sequential {
     return try Tensor(shape: store.slots[index].specification.shape, scalars: store.read(index))
   }
 
-  /// The gradient of a parameter that the last step left; zeros where it is not trainable.
+  /// The gradient of a parameter that `computeGradients` left; zeros where it is not trainable.
+  ///
+  /// A training step uses up a kernel's gradient block by block and leaves none.
   ///
   /// - Throws: `ModelError` where the model is not built or has no such parameter.
   public func gradient(_ name: String) throws -> Tensor<Scalar> {

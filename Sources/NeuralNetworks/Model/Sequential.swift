@@ -63,7 +63,8 @@ public final class Sequential<Scalar: NetworkScalar> {
   public func build(inputShape: [Int]) throws {
     if let network {
       guard network.inputShape == inputShape else {
-        throw ModelError.shape(what: "the input of this model, once built,", expected: network.inputShape, got: inputShape)
+        throw ModelError.shape(
+          what: "the input of this model, once built,", expected: network.inputShape, got: inputShape)
       }
       return
     }
@@ -77,7 +78,9 @@ public final class Sequential<Scalar: NetworkScalar> {
 
   // MARK: Compile
 
-  /// Sets what training does: the optimizer, the loss, the number of threads. Resets the optimizer's state.
+  /// Sets what training does: the optimizer, the loss, the number of threads.
+  ///
+  /// The optimizer's state begins anew.
   ///
   /// - Parameters:
   ///   - optimizer: Adam by default.

@@ -7,7 +7,7 @@ public struct SGD: Optimizer, Equatable {
   public var learningRate: Double
   /// The share of the last update that is kept, 0 by default.
   public var momentum: Double
-  /// Whether the gradient is looked at ahead of the momentum (Nesterov 1983; Sutskever et al. 2013).
+  /// Whether the gradient is looked at ahead of the momentum (Nesterov 1983), false by default.
   public var nesterov: Bool
 
   /// SGD with Keras's defaults.

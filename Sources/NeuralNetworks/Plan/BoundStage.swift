@@ -21,7 +21,7 @@ struct BoundStage<Scalar: NetworkScalar> {
   var output: MatrixView<Scalar>
   /// Gradient with respect to the output; the column steps turn it in place into that of the product.
   var outputGradient: MatrixView<Scalar>
-  /// Where the gradient with respect to the input goes: the previous stage's `outputGradient`. nil for the first stage.
+  /// Where the gradient with respect to the input goes: the previous stage's `outputGradient`; nil for the first stage.
   var inputGradient: MatrixView<Scalar>?
   /// Tiles of the input's columns by which the gradient with respect to the input is shared out.
   var inputTiles: UnsafeMutablePointer<Range<Int>>
@@ -36,11 +36,10 @@ struct BoundTile<Scalar: NetworkScalar> {
   var columns: Range<Int>
   /// inputs × columns.count, contiguous.
   var kernel: UnsafeMutablePointer<Scalar>?
-  var kernelGradient: UnsafeMutablePointer<Scalar>?
   var biasGradient: UnsafeMutablePointer<Scalar>?
   var steps: UnsafeMutablePointer<BoundStep<Scalar>>
   var stepCount: Int
-  /// The tile's region of the trainable buffer.
+  /// The tile's region of the trainable buffer; the kernel comes first in it.
   var region: Range<Int>
 }
 

@@ -21,15 +21,14 @@ struct BoundUpdate {
     }
   }
 
-  /// Updates a region of the store's weights from its gradients.
+  /// Updates `count` weights from `start` in the store's layout, given their gradients.
   @inline(__always)
   func apply<Scalar: NetworkScalar>(
-    to store: ParameterStore<Scalar>, region: Range<Int>, kernels: OptimizerKernels<Scalar>
+    to store: ParameterStore<Scalar>, start: Int, count: Int, gradients: UnsafePointer<Scalar>,
+    kernels: OptimizerKernels<Scalar>
   ) {
-    let start = region.lowerBound
-    let count = region.count
+    guard count > 0 else { return }
     let weights = store.weights.baseAddress + start
-    let gradients = store.gradients.baseAddress + start
     @inline(__always) func state(_ index: Int) -> UnsafeMutablePointer<Scalar> { store.stateVector(index) + start }
     switch rule {
     case .sgd(let learningRate):

@@ -123,7 +123,7 @@ struct DropoutKey {
   var seed: UInt64
   var step: Int
 
-  /// The key of mask `index`, by the finalizer of splitmix64 (Steele et al. 2014) over seed, step and index.
+  /// The key of mask `index`, by the finalizer of splitmix64 (Steele, Lea and Flood 2014) over seed, step and index.
   @inline(__always)
   func key(of index: Int) -> UInt64 {
     func mixed(_ value: UInt64) -> UInt64 {

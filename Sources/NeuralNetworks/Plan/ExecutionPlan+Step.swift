@@ -140,11 +140,11 @@ extension ExecutionPlan {
         team.barrier()
       }
     }
-    computeKernelGradients(member, stages: 0..<1)
-    if task == .train { applyUpdates(member, stages: 0..<1) }
-    computeKernelGradients(member, stages: 1..<trainingStages)
-    if trainingStages > 1 { team.barrier() }
-    if task == .train { applyUpdates(member, stages: 1..<trainingStages) }
+    finishStages(member, 0..<1)
+    if trainingStages > 1 {
+      team.barrier()
+      finishStages(member, 1..<trainingStages)
+    }
   }
 
   @inline(__always)
@@ -178,37 +178,50 @@ extension ExecutionPlan {
     }
   }
 
-  /// dW[:, tile] = Xᵀ·dZ[:, tile] for the tiles that `member` owns.
+  // MARK: Kernel gradients and updates
+
+  /// dW[:, tile] = Xᵀ·dZ[:, tile] and the update of the tile's parameters, for the tiles that `member` owns.
+  ///
+  /// In training a block of rows of dW is made in this member's scratch memory and used up while it is in the L1 cache:
+  /// the gradient of a kernel never travels to memory.
   @inline(__always)
-  private func computeKernelGradients(_ member: Int, stages range: Range<Int>) {
+  private func finishStages(_ member: Int, _ range: Range<Int>) {
     for index in range {
       let stage = stages[index]
-      guard case .dense = stage.core else { continue }
       let rows = sampleCount * stage.outputRowsPerSample
       for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
         let bound = stage.tiles[tile]
-        guard let kernelGradient = bound.kernelGradient else { continue }
-        let width = bound.columns.count
-        TiledProduct.unsafeMultiply(
-          transposeA: true, transposeB: false, m: stage.input.columns, n: width, k: rows,
-          stage.input.base, stage.input.stride,
-          stage.outputGradient.base + bound.columns.lowerBound, stage.outputGradient.stride, accumulate: false,
-          kernelGradient, width)
+        var updated = 0
+        if bound.kernel != nil {
+          updateKernel(member, stage, bound, rows: rows)
+          updated = stage.input.columns * bound.columns.count
+        }
+        let start = bound.region.lowerBound + updated
+        update?.apply(
+          to: store, start: start, count: bound.region.upperBound - start,
+          gradients: store.gradients.baseAddress + start, kernels: table.optimizers)
       }
     }
   }
 
-  // MARK: Update
-
   @inline(__always)
-  private func applyUpdates(_ member: Int, stages range: Range<Int>) {
-    guard let update else { return }
-    for index in range {
-      let stage = stages[index]
-      for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
-        let region = stage.tiles[tile].region
-        if !region.isEmpty { update.apply(to: store, region: region, kernels: table.optimizers) }
-      }
+  private func updateKernel(_ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, rows: Int) {
+    let inputs = stage.input.columns
+    let width = tile.columns.count
+    let blockRows = TiledProduct.gradientRows(m: inputs, n: width, k: rows)
+    var row = 0
+    while row < inputs {
+      let count = min(blockRows, inputs - row)
+      let offset = tile.region.lowerBound + row * width
+      let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
+      TiledProduct.unsafeMultiply(
+        transposeA: true, transposeB: false, m: count, n: width, k: rows,
+        stage.input.base + row, stage.input.stride,
+        stage.outputGradient.base + tile.columns.lowerBound, stage.outputGradient.stride, accumulate: false,
+        gradient, width)
+      update?.apply(
+        to: store, start: offset, count: count * width, gradients: gradient, kernels: table.optimizers)
+      row += count
     }
   }
 }

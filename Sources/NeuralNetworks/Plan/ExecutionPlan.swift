@@ -27,6 +27,9 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   let seed: UInt64
 
   private let memory: PlanMemory<Scalar>
+  private let scratchMemory: AlignedBuffer<Scalar>
+  /// Room for a block of a kernel's gradient: 128 rows of the widest tile.
+  private static var scratchPerMember: Int { 128 * 2 * TileGrid.width }
 
   // The job at hand, set by the caller before the team is started.
   var task = Task.train
@@ -56,11 +59,14 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.store = store
     self.loss = loss
     self.seed = seed
+    // The team calls BLAS from several threads; threads of BLAS's own under it would fight for the cores.
+    BLAS.prepare()
     table = try Scalar.kernels()
     kernels = StepKernels(table)
     team = WorkerTeam(size: threads)
     (trainingStages, rowLoss) = network.trainingStages(loss: loss)
     memory = try PlanMemory(network: network, store: store, capacity: capacity)
+    scratchMemory = AlignedBuffer(zeroedCapacity: threads * Self.scratchPerMember)
     stages = memory.stages
     wholeOperations = memory.wholeOperations
     inputs = memory.inputs
@@ -86,7 +92,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   package func computeGradients(
     _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, step: Int
   ) -> LossSums {
-    run(.gradients, source, indices, samples, step)
+    update = nil
+    return run(.gradients, source, indices, samples, step)
   }
 
   /// Forward in inference mode; read `output(samples:)` after it.
@@ -112,6 +119,12 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     sampleCount = samples
     team.run(self)
     return sums
+  }
+
+  /// Memory of one member's own.
+  @inline(__always)
+  func scratch(of member: Int) -> UnsafeMutablePointer<Scalar> {
+    scratchMemory.baseAddress + member * Self.scratchPerMember
   }
 
   func work(member: Int) { Scalar.work(on: self, member: member) }

@@ -124,7 +124,8 @@ public struct NetworkBuilder {
     guard !outputShape.isEmpty, outputShape.allSatisfy({ $0 > 0 }) else {
       throw error("its output shape \(outputShape) must have at least one axis, and no axis below 1")
     }
-    for specification in specifications where specification.shape.isEmpty || specification.shape.contains(where: { $0 < 1 }) {
+    for specification in specifications
+    where specification.shape.isEmpty || specification.shape.contains(where: { $0 < 1 }) {
       throw error("its parameter \(specification.name) cannot have shape \(specification.shape)")
     }
     append(.custom(layer, parameters: specifications.map { add($0) }), outputShape: outputShape)

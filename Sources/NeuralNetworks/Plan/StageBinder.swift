@@ -12,11 +12,10 @@ struct StageBinder<Scalar: NetworkScalar> {
     _ layout: StageLayout, stage: Int, tile: Int, steps: UnsafeMutablePointer<BoundStep<Scalar>>, stepCount: Int
   ) -> BoundTile<Scalar> {
     var bound = BoundTile<Scalar>(
-      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], kernel: nil, kernelGradient: nil,
-      biasGradient: nil, steps: steps, stepCount: stepCount, region: store.regions[stage][tile])
+      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], kernel: nil, biasGradient: nil, steps: steps,
+      stepCount: stepCount, region: store.regions[stage][tile])
     if case .dense(let kernel, let bias) = layout.core {
       bound.kernel = store.pointer(kernel, tile: tile)
-      bound.kernelGradient = store.gradientPointer(kernel, tile: tile)
       bound.biasGradient = bias.map { store.gradientPointer($0, tile: tile) }
     }
     return bound

@@ -4,7 +4,7 @@
 /// depend on how it is cut: the team's size decides who computes a tile, never what a tile is.
 enum TileGrid {
   /// Widest tile: 64 columns, so that a tile's rows are whole cache lines and products keep a long inner dimension.
-  private static let width = 64
+  static let width = 64
 
   /// The first column of each tile, and the number of columns at the end.
   ///

@@ -54,7 +54,9 @@ final class WorkerTeam: Sendable {
   func barrier() { if size > 1 { shared.barrier() } }
 }
 
-/// What the members share. The atomics lie a cache-line pair apart: members spin on one without slowing another.
+/// What the members share.
+///
+/// The atomics lie a cache-line pair apart: members spin on one without slowing another.
 private final class Shared: @unchecked Sendable {
   private let size: Int
   private let lines: UnsafeMutableRawPointer
