@@ -79,7 +79,13 @@ let package = Package(
       name: "NeuralNetworksTests",
       dependencies: ["NeuralNetworks", "Training", "ReferenceKernels", "Datasets", "RandomNumbers"],
       resources: [.copy("Golden")]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "Datasets"]),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: ["Training", "NeuralNetworks", "Datasets", "LinearAlgebra", "RandomNumbers", "AllocationProbe"]),
+    .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
+    .executableTarget(
+      name: "AllocationProbe", dependencies: ["AllocationCounter", "LinearAlgebra", "NeuralNetworks", "Training"],
+      path: "Tests/Support/AllocationProbe"),
     .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Benchmarks"], exclude: ["Fixtures"]),
   ],
   swiftLanguageModes: [.v6]

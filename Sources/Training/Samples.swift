@@ -27,6 +27,14 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
   /// Number of samples.
   public var count: Int { rows.count }
 
+  /// Samples of the whole data set, of which `rows` may be a part.
+  var wholeCount: Int {
+    switch inputs {
+    case .images(let images, _, _): images.count
+    case .tensor(let tensor): tensor.shape[0]
+    }
+  }
+
   /// Images with their labels.
   ///
   /// - Parameters:
@@ -61,7 +69,7 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
   /// - Throws: `ModelError` where the counts differ or an input is not finite.
   public init(_ inputs: Tensor<Scalar>, labels: [Int]) throws {
     try self.init(inputs, targets: .labels(labels.map { Int32(clamping: $0) }))
-    guard !labels.isEmpty, labels.count % inputs.shape[0] == 0 else {
+    guard inputs.shape[0] > 0, !labels.isEmpty, labels.count % inputs.shape[0] == 0 else {
       throw ModelError.shape(what: "labels", expected: [inputs.shape[0]], got: [labels.count])
     }
   }

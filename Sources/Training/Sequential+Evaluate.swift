@@ -73,8 +73,8 @@ extension Sequential {
       }
       let classes = outputShape[outputShape.count - 1]
       let perSample = outputShape.dropLast().reduce(1, *)
-      guard labels.count >= data.rows.upperBound * perSample else {
-        throw ModelError.shape(what: "labels", expected: [data.rows.upperBound * perSample], got: [labels.count])
+      guard labels.count == data.wholeCount * perSample else {
+        throw ModelError.shape(what: "labels", expected: [data.wholeCount * perSample], got: [labels.count])
       }
       let used = labels[data.rows.lowerBound * perSample..<data.rows.upperBound * perSample]
       if let row = used.firstIndex(where: { $0 < 0 || $0 >= classes }) {

@@ -31,8 +31,8 @@ extension CustomLayer {
   /// No name given: one is made from `kind`.
   public var name: String? { nil }
 
-  /// The type's name in lower case.
-  public var kind: String { String(describing: Self.self).lowercased() }
+  /// The type's name in lower case, without generic arguments.
+  public var kind: String { String(describing: Self.self).prefix { $0 != "<" }.lowercased() }
 
   /// No parameters.
   public func parameters(inputShape: [Int]) throws -> [ParameterSpecification] { [] }

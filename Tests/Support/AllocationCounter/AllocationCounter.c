@@ -1,0 +1,56 @@
+#include "AllocationCounter.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static atomic_long count;
+
+long allocation_count(void) { return atomic_load(&count); }
+
+int allocation_counter_works(void) {
+  long before = allocation_count();
+  // Through a volatile pointer, so that the compiler can't leave the allocation out.
+  void *volatile block = malloc(24);
+  free(block);
+  return allocation_count() == before + 1;
+}
+
+#ifdef __GLIBC__
+
+// glibc's own names for what is replaced. Calling them needs no dlsym, which allocates itself.
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t members, size_t size);
+extern void *__libc_realloc(void *block, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+static void note(void) { atomic_fetch_add_explicit(&count, 1, memory_order_relaxed); }
+
+void *malloc(size_t size) {
+  note();
+  return __libc_malloc(size);
+}
+
+void *calloc(size_t members, size_t size) {
+  note();
+  return __libc_calloc(members, size);
+}
+
+void *realloc(void *block, size_t size) {
+  note();
+  return __libc_realloc(block, size);
+}
+
+void *memalign(size_t alignment, size_t size) {
+  note();
+  return __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
+
+int posix_memalign(void **block, size_t alignment, size_t size) {
+  *block = memalign(alignment, size);
+  return *block ? 0 : ENOMEM;
+}
+
+#endif

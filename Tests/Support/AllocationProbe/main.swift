@@ -1,0 +1,102 @@
+import AllocationCounter
+import Foundation
+import LinearAlgebra
+import NeuralNetworks
+import Training
+
+/// Prints, as one JSON object, how many heap allocations training steps, `fit`, `predict` and `evaluate` make.
+///
+/// A program of its own because the count is the whole process's: tests that run beside it would be counted too.
+
+/// A model with every kind of stage that is computed by tiles, and samples for it.
+func makeModel<Scalar: NetworkScalar>(
+  _: Scalar.Type, threads: Int, optimizer: any Optimizer
+) throws -> Sequential<Scalar> {
+  let model = Sequential<Scalar>(layers: [
+    Dense(130, activation: .relu), BatchNormalization(), Dropout(0.25), Dense(70, useBias: false),
+    BatchNormalization(), Activation.gelu, Dense(10, activation: .softmax),
+  ])
+  try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
+  return model
+}
+
+func makeSamples<Scalar: NetworkScalar>(_: Scalar.Type, count: Int) throws -> Samples<Scalar> {
+  let inputs = Tensor<Scalar>(shape: [count, 50]) { Scalar(($0 * 37) % 101) / 101 - Scalar(0.5) }
+  return try Samples(inputs, labels: (0..<count).map { ($0 * 7) % 10 })
+}
+
+/// Allocations of `body`.
+func allocations(_ body: () throws -> Void) rethrows -> Int {
+  let before = allocation_count()
+  try body()
+  return allocation_count() - before
+}
+
+/// Allocations per step of the compiled step alone, after a first one.
+func stepAllocations<Scalar: NetworkScalar>(_: Scalar.Type, threads: Int, optimizer: any Optimizer) throws -> Int {
+  let model = try makeModel(Scalar.self, threads: threads, optimizer: optimizer)
+  try model.build(inputShape: [50])
+  let plan = try model.plan(samples: 32)
+  let inputs = [Scalar](repeating: Scalar(0.25), count: 40 * 50)
+  let labels = [Int32](repeating: 3, count: 40)
+  let indices = (0..<40).map { Int32($0) }
+  let rule = optimizer.updateRule
+  return inputs.withUnsafeBufferPointer { inputs in
+    labels.withUnsafeBufferPointer { labels in
+      indices.withUnsafeBufferPointer { indices in
+        let source = BatchSource<Scalar>(inputs: .scalars(inputs.baseAddress!), targets: .labels(labels.baseAddress!))
+        var loss = plan.train(source, indices: indices.baseAddress!, samples: 32, rule: rule, step: 1).loss
+        return allocations {
+          for step in 2..<22 {
+            // Ragged last batches too.
+            let samples = step % 4 == 0 ? 7 : 32
+            loss += plan.train(source, indices: indices.baseAddress!, samples: samples, rule: rule, step: step).loss
+            if step % 5 == 0 {
+              plan.infer(source, indices: indices.baseAddress!, samples: samples)
+              loss += plan.evaluate(source, indices: indices.baseAddress!, samples: samples).loss
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/// By how much more often 50 batches allocate than 5 do.
+func growth<Scalar: NetworkScalar>(
+  _: Scalar.Type, threads: Int, _ body: (Sequential<Scalar>, Samples<Scalar>) throws -> Void
+) throws -> Int {
+  let model = try makeModel(Scalar.self, threads: threads, optimizer: Adam())
+  let few = try makeSamples(Scalar.self, count: 5 * 16 - 3)
+  let many = try makeSamples(Scalar.self, count: 50 * 16 - 3)
+  try body(model, many)
+  let first = try allocations { try body(model, few) }
+  return try allocations { try body(model, many) } - first
+}
+
+func report<Scalar: NetworkScalar>(_: Scalar.Type, into results: inout [String: Int]) throws {
+  for threads in [1, 2, 3] {
+    let suffix = "\(Scalar.precisionName) \(threads)"
+    results["step adam \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: Adam())
+    let nesterov = SGD(momentum: 0.9, nesterov: true)
+    results["step sgd \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: nesterov)
+    let centered = RMSprop(momentum: 0.9, centered: true)
+    results["step rmsprop \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: centered)
+    results["fit \(suffix)"] = try growth(Scalar.self, threads: threads) { model, samples in
+      try model.fit(samples, batchSize: 16, verbose: .silent)
+    }
+    results["predict \(suffix)"] = try growth(Scalar.self, threads: threads) { model, samples in
+      _ = try model.predict(samples, batchSize: 16)
+    }
+    results["evaluate \(suffix)"] = try growth(Scalar.self, threads: threads) { model, samples in
+      _ = try model.evaluate(samples, batchSize: 16)
+    }
+  }
+}
+
+var results = ["counter works": Int(allocation_counter_works())]
+try report(Float.self, into: &results)
+try report(Double.self, into: &results)
+let encoder = JSONEncoder()
+encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+print(String(decoding: try encoder.encode(results), as: UTF8.self))
