@@ -72,4 +72,12 @@ import Testing
     #expect(try onlyFix { $0.variables["LAMINA_DATA"] = "/no/such/folder" }.contains("LAMINA_DATA"))
     #expect(try onlyFix { $0.build = "debug" }.contains("release"))
   }
+
+  @Test func moreThreadsThanProcessorsAreNamed() throws {
+    #expect(Advice.oversubscription(threads: nil, processors: 2) == nil)
+    #expect(Advice.oversubscription(threads: 2, processors: 2) == nil)
+    #expect(Advice.oversubscription(threads: 3, processors: 2)?.fix.contains("--threads 2") == true)
+    let result = try Program.train(["--threads", "64", "--epochs", "1", "--train-images", "64"])
+    #expect(result.status == 0 && result.errors.contains("lamina: warning: 64 threads"))
+  }
 }
