@@ -1,5 +1,6 @@
 import Foundation
 import Kernels
+import Lamina
 
 /// Something that costs speed, and what to do about it.
 public struct Advice: Sendable, Equatable, Encodable {
@@ -13,6 +14,14 @@ public struct Advice: Sendable, Equatable, Encodable {
     [
       narrowCore(card), cacheSize(card), narrowKernels(card), quota(card), dataFolder(card), debugBuild(card),
     ].compactMap { $0 }
+  }
+
+  /// What to say about a team of `threads`; nil where each thread has a processor, or the number is left to Lamina.
+  public static func oversubscription(threads: Int?, processors: Int = availableProcessors()) -> Advice? {
+    guard let threads, threads > processors else { return nil }
+    return Advice(
+      warning: "\(threads) threads on \(processors) processor\(processors == 1 ? "" : "s") wait for each other",
+      fix: "train with --threads \(processors) or fewer")
   }
 
   /// The cores of OpenBLAS with AVX-512 and with AVX2 kernels; the others have neither.

@@ -63,7 +63,7 @@ public struct KernelSelfTest<Scalar: NetworkScalar> {
     }
   }
 
-  private init(table: KernelTable<Scalar>) { self.table = table }
+  init(table: KernelTable<Scalar>) { self.table = table }
 
   /// Roundings of an oracle that sums `terms` numbers in sequence in the precision that is tested.
   func oracleUnits(_ terms: Int) -> Double { Scalar.self == Double.self ? Double(terms) / 2 : 0 }

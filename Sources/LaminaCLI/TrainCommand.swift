@@ -1,4 +1,6 @@
 import ArgumentParser
+import Benchmarks
+import Foundation
 import Lamina
 
 #if canImport(Glibc)
@@ -92,6 +94,9 @@ struct TrainCommand: ParsableCommand {
     job.savePath = save
     job.verbosity = progress.map { $0 == .quiet ? .silent : .epochs } ?? .auto
     job.output = json ? .standardError : .standardOutput
+    if progress != .quiet, let advice = Advice.oversubscription(threads: network.threads) {
+      FileHandle.standardError.write(Data("lamina: warning: \(advice.warning); \(advice.fix)\n".utf8))
+    }
     let report =
       switch network.precision {
       case .float32: try job.run(as: Float.self)
