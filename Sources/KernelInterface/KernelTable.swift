@@ -19,6 +19,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let dropout = DropoutKernels<Scalar>()
   /// Batches drawn from a data set.
   public let gathering = GatheringKernels<Scalar>()
+  /// Copies of matrices in another order.
+  public let layout = LayoutKernels<Scalar>()
   /// Sums and checks over matrices and vectors.
   public let reductions = ReductionKernels<Scalar>()
   /// Loops that measure what the machine can do.

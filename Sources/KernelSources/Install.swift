@@ -9,5 +9,6 @@ public func installKernels(in table: KernelTable<Scalar>) {
   installLosses(table.losses)
   installDropout(table.dropout)
   installGathering(table.gathering)
+  installLayout(table.layout)
   installMeasurement(table.measurement)
 }

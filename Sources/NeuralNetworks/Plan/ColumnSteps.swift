@@ -28,8 +28,10 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
   let updateMovingAverage: @Sendable (UnsafeMutablePointer<Scalar>, UnsafePointer<Scalar>, Double, Int) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
+  let transpose: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
 
   init(_ table: KernelTable<Scalar>) {
+    transpose = table.layout.transpose
     activationForward = table.activations.forward
     activationBackward = table.activations.backward
     softmax = table.activations.softmax

@@ -28,8 +28,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
 
   private let memory: PlanMemory<Scalar>
   private let scratchMemory: AlignedBuffer<Scalar>
-  /// Room for a block of a kernel's gradient: 128 rows of the widest tile.
-  private static var scratchPerMember: Int { 128 * 2 * TileGrid.width }
+  private let scratchPerMember: Int
 
   // The job at hand, set by the caller before the team is started.
   var task = Task.train
@@ -66,7 +65,10 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     team = WorkerTeam(size: threads)
     (trainingStages, rowLoss) = network.trainingStages(loss: loss)
     memory = try PlanMemory(network: network, store: store, capacity: capacity)
-    scratchMemory = AlignedBuffer(zeroedCapacity: threads * Self.scratchPerMember)
+    // A block of a kernel's gradient (128 rows at most), or the rows of a kernel that belong to one tile.
+    let widestTile = 2 * TileGrid.width
+    scratchPerMember = widestTile * max(128, network.stages.map(\.outputColumns).max() ?? 0)
+    scratchMemory = AlignedBuffer(zeroedCapacity: threads * scratchPerMember)
     stages = memory.stages
     wholeOperations = memory.wholeOperations
     inputs = memory.inputs
@@ -124,7 +126,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   /// Memory of one member's own.
   @inline(__always)
   func scratch(of member: Int) -> UnsafeMutablePointer<Scalar> {
-    scratchMemory.baseAddress + member * Self.scratchPerMember
+    scratchMemory.baseAddress + member * scratchPerMember
   }
 
   func work(member: Int) { Scalar.work(on: self, member: member) }

@@ -1,0 +1,75 @@
+// Transposing a square of as many rows as a vector has lanes, in registers; included by CKernelShims.h.
+#pragma once
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+typedef struct {
+#ifdef LAMINA_DOUBLE
+  lam_vector row[8];
+#else
+  lam_vector row[16];
+#endif
+} lam_square;
+
+// One stage: rows i and i + d exchange the lanes whose number has bit d the wrong way round.
+#ifdef LAMINA_DOUBLE
+#define LAM_SIDE 8
+#define LAM_LOW1 0, 8, 2, 10, 4, 12, 6, 14
+#define LAM_HIGH1 1, 9, 3, 11, 5, 13, 7, 15
+#define LAM_LOW2 0, 1, 8, 9, 4, 5, 12, 13
+#define LAM_HIGH2 2, 3, 10, 11, 6, 7, 14, 15
+#define LAM_LOW4 0, 1, 2, 3, 8, 9, 10, 11
+#define LAM_HIGH4 4, 5, 6, 7, 12, 13, 14, 15
+#else
+#define LAM_SIDE 16
+#define LAM_LOW1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define LAM_HIGH1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define LAM_LOW2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define LAM_HIGH2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LAM_LOW4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define LAM_HIGH4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LAM_LOW8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define LAM_HIGH8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#endif
+
+#define LAM_STAGE(distance, low, high)                                              \
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {           \
+    if (!(i & distance)) {                                                          \
+      lam_vector upper = s->row[i], lower = s->row[i + distance];                   \
+      s->row[i] = __builtin_shufflevector(upper, lower, low);                       \
+      s->row[i + distance] = __builtin_shufflevector(upper, lower, high);           \
+    }                                                                               \
+  }
+
+/// The square at `x` to `y`, transposed; the first `rows` rows and `columns` columns of it count.
+LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_scalar *y, int64_t y_stride,
+                                     int64_t rows, int64_t columns) {
+  lam_square square, *s = &square;
+  if (rows == LAM_SIDE && columns == LAM_SIDE) {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) s->row[i] = lam_load(x + i * x_stride);
+  } else {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+      s->row[i] = (lam_vector)0;
+      if (i < rows) s->row[i] = columns == LAM_SIDE ? lam_load(x + i * x_stride) : lam_load_first(x + i * x_stride, columns);
+    }
+  }
+  LAM_STAGE(1, LAM_LOW1, LAM_HIGH1)
+  LAM_STAGE(2, LAM_LOW2, LAM_HIGH2)
+  LAM_STAGE(4, LAM_LOW4, LAM_HIGH4)
+#ifndef LAMINA_DOUBLE
+  LAM_STAGE(8, LAM_LOW8, LAM_HIGH8)
+#endif
+  if (rows == LAM_SIDE && columns == LAM_SIDE) {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_store(y + i * y_stride, s->row[i]);
+  } else {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+      if (i >= columns) break;
+      if (rows == LAM_SIDE) lam_store(y + i * y_stride, s->row[i]);
+      else lam_store_first(y + i * y_stride, s->row[i], rows);
+    }
+  }
+}
+
+#undef LAM_STAGE
+#pragma clang diagnostic pop

@@ -1,0 +1,23 @@
+internal import CKernelShims
+import KernelInterface
+
+func installLayout(_ table: LayoutKernels<Scalar>) {
+  table.transpose = transpose
+}
+
+/// y = xᵀ, square by square: a square's rows are loaded, exchanged in registers and stored.
+func transpose(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
+  var row = 0
+  while row < x.rows {
+    let rows = x.rows - row < lanes ? x.rows - row : lanes
+    var column = 0
+    while column < x.columns {
+      let columns = x.columns - column < lanes ? x.columns - column : lanes
+      lam_transpose_square(
+        x.base + row * x.stride + column, Int64(x.stride), y.base + column * y.stride + row, Int64(y.stride),
+        Int64(rows), Int64(columns))
+      column += lanes
+    }
+    row += lanes
+  }
+}
