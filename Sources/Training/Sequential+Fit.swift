@@ -41,7 +41,7 @@ extension Sequential {
     if let validation { try check(validation, needsTargets: true) }
 
     var history = History()
-    var reporter = ProgressReporter(verbose, output: output, epochs: epochs)
+    var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
     for epoch in 0..<epochs {
       var record = training.withSource { source in
         trainEpoch(plan, source, training.rows, epoch, batchSize: batchSize, shuffle: shuffle, &reporter)
