@@ -21,6 +21,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let gathering = GatheringKernels<Scalar>()
   /// Sums and checks over matrices and vectors.
   public let reductions = ReductionKernels<Scalar>()
+  /// Loops that measure what the machine can do.
+  public let measurement = MeasurementKernels<Scalar>()
 
   /// An empty table for `instructionSet`.
   public init(instructionSet: String) { self.instructionSet = instructionSet }

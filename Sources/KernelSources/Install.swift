@@ -9,4 +9,5 @@ public func installKernels(in table: KernelTable<Scalar>) {
   installLosses(table.losses)
   installDropout(table.dropout)
   installGathering(table.gathering)
+  installMeasurement(table.measurement)
 }

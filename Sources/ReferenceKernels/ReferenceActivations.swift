@@ -10,7 +10,8 @@ extension ReferenceKernels {
     case .leakyReLU: x > 0 ? x : alpha * x
     case .elu: x > 0 ? x : alpha * expm1(x)
     case .selu:
-      x > 0 ? ElementwiseActivation.seluScale * x
+      x > 0
+        ? ElementwiseActivation.seluScale * x
         : ElementwiseActivation.seluScale * ElementwiseActivation.seluAlpha * expm1(x)
     case .gelu: x == -.infinity ? 0 : x * normalDistribution(x)
     case .sigmoid: x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x))
@@ -36,7 +37,8 @@ extension ReferenceKernels {
     case .leakyReLU: return x > 0 ? 1 : alpha
     case .elu: return x > 0 ? 1 : alpha * exp(x)
     case .selu:
-      return x > 0 ? ElementwiseActivation.seluScale
+      return x > 0
+        ? ElementwiseActivation.seluScale
         : ElementwiseActivation.seluScale * ElementwiseActivation.seluAlpha * exp(x)
     case .gelu:
       let density = exp(-0.5 * x * x) / (2 * Double.pi).squareRoot()
@@ -49,6 +51,7 @@ extension ReferenceKernels {
   }
 
   /// y = f(x + bias), element by element; y may be x.
+  @inlinable
   public static func activate<Scalar: BinaryFloatingPoint>(
     _ x: MatrixView<Scalar>, bias: UnsafePointer<Scalar>?, into y: MatrixView<Scalar>, kind: ElementwiseActivation,
     alpha: Double
@@ -62,6 +65,7 @@ extension ReferenceKernels {
   }
 
   /// dx = dy·f′(x), element by element; dx may be dy.
+  @inlinable
   public static func activateBackward<Scalar: BinaryFloatingPoint>(
     _ dy: MatrixView<Scalar>, input x: MatrixView<Scalar>, into dx: MatrixView<Scalar>, kind: ElementwiseActivation,
     alpha: Double
@@ -75,6 +79,7 @@ extension ReferenceKernels {
   }
 
   /// The softmax of each row, shifted by the row's maximum; y may be x.
+  @inlinable
   public static func softmax<Scalar: BinaryFloatingPoint>(_ x: MatrixView<Scalar>, into y: MatrixView<Scalar>) {
     for row in 0..<x.rows {
       let xRow = x.base + row * x.stride
@@ -91,6 +96,7 @@ extension ReferenceKernels {
   }
 
   /// dx = y·(dy − Σ dy·y) by rows; dx may be dy.
+  @inlinable
   public static func softmaxBackward<Scalar: BinaryFloatingPoint>(
     _ dy: MatrixView<Scalar>, _ y: MatrixView<Scalar>, into dx: MatrixView<Scalar>
   ) {

@@ -4,6 +4,7 @@ extension ReferenceKernels {
   /// Mean and biased variance of each column, in two passes.
   ///
   /// mean = Σx/n, variance = Σ(x − mean)²/n over the n rows, all in `Scalar`.
+  @inlinable
   public static func moments<Scalar: BinaryFloatingPoint>(
     _ x: MatrixView<Scalar>, mean: UnsafeMutablePointer<Scalar>, variance: UnsafeMutablePointer<Scalar>
   ) {
@@ -26,6 +27,7 @@ extension ReferenceKernels {
   /// y = γ·(x − mean)·inverseDeviation + β, clamped at 0 with `relu`.
   ///
   /// `gamma` nil means 1, `beta` nil means 0; y may be x.
+  @inlinable
   public static func normalize<Scalar: BinaryFloatingPoint>(
     _ x: MatrixView<Scalar>, mean: UnsafePointer<Scalar>, inverseDeviation: UnsafePointer<Scalar>,
     gamma: UnsafePointer<Scalar>?, beta: UnsafePointer<Scalar>?, into y: MatrixView<Scalar>, relu: Bool
@@ -44,6 +46,7 @@ extension ReferenceKernels {
   /// With x̂ = (x − mean)·inverseDeviation and n rows: dβ = Σ dy, dγ = Σ dy·x̂,
   /// dx = γ·inverseDeviation·(dy − dβ/n − x̂·dγ/n). Where `output` is given, dy counts as 0 where output ≤ 0; with
   /// `maskInput`, dx is 0 where x ≤ 0.
+  @inlinable
   public static func batchNormalizationBackward<Scalar: BinaryFloatingPoint>(
     _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, output: MatrixView<Scalar>?, mean: UnsafePointer<Scalar>,
     inverseDeviation: UnsafePointer<Scalar>, gamma: UnsafePointer<Scalar>?, dGamma: UnsafeMutablePointer<Scalar>,

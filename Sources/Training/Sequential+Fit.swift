@@ -13,6 +13,7 @@ extension Sequential {
   ///   - data: inputs and targets.
   ///   - epochs: how often the data are visited, 1 by default.
   ///   - batchSize: samples per step, 32 by default.
+  ///   - schedule: how the learning rate moves over all steps of this call, constant by default.
   ///   - shuffle: whether each epoch has an order of its own, true by default.
   ///   - validationData: what is evaluated after each epoch.
   ///   - validationSplit: share of `data` (the last samples) that is kept for validation instead, 0 by default.
@@ -21,8 +22,9 @@ extension Sequential {
   /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit; checked before the first step.
   @discardableResult
   public func fit(
-    _ data: Samples<Scalar>, epochs: Int = 1, batchSize: Int = 32, shuffle: Bool = true,
-    validationData: Samples<Scalar>? = nil, validationSplit: Double = 0, verbose: Verbosity = .auto,
+    _ data: Samples<Scalar>, epochs: Int = 1, batchSize: Int = 32, schedule: LearningRateSchedule = .constant,
+    shuffle: Bool = true, validationData: Samples<Scalar>? = nil, validationSplit: Double = 0,
+    verbose: Verbosity = .auto,
     output: ProgressOutput = .standardOutput
   ) throws -> History {
     guard epochs >= 1 else {
@@ -42,9 +44,12 @@ extension Sequential {
 
     var history = History()
     var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
+    let stepsPerEpoch = (training.count + batchSize - 1) / batchSize
     for epoch in 0..<epochs {
       var record = training.withSource { source in
-        trainEpoch(plan, source, training.rows, epoch, batchSize: batchSize, shuffle: shuffle, &reporter)
+        trainEpoch(plan, source, training.rows, epoch, batchSize: batchSize, shuffle: shuffle, &reporter) { step in
+          schedule.factor(step: epoch * stepsPerEpoch + step, of: epochs * stepsPerEpoch)
+        }
       }
       epochCount += 1
       if let validation { record.validation = try evaluate(validation, batchSize: batchSize) }
@@ -90,7 +95,7 @@ extension Sequential {
 
   private func trainEpoch(
     _ plan: ExecutionPlan<Scalar>, _ source: BatchSource<Scalar>, _ rows: Range<Int>, _ epoch: Int, batchSize: Int,
-    shuffle: Bool, _ reporter: inout ProgressReporter
+    shuffle: Bool, _ reporter: inout ProgressReporter, learningRateFactor: (Int) -> Double
   ) -> EpochRecord {
     guard let configuration else { preconditionFailure("prepare(_:batchSize:) has checked this") }
     let started = ContinuousClock.now
@@ -108,7 +113,8 @@ extension Sequential {
         let samples = min(batchSize, order.count - done)
         stepCount += 1
         let sums = plan.train(
-          source, indices: order.baseAddress! + done, samples: samples, rule: rule, step: stepCount)
+          source, indices: order.baseAddress! + done, samples: samples,
+          rule: rule.scalingLearningRate(by: learningRateFactor(done / batchSize)), step: stepCount)
         loss += sums.loss
         correct += sums.correct
         done += samples

@@ -20,7 +20,7 @@ private struct Elementary<Scalar: KernelScalar>: Sendable {
   }
 }
 
-/// Fused multiply-add: 2 ulp; without: 3. Double is compared with libm, itself up to 1 ulp off.
+// Fused multiply-add: 2 ulp; without: 3. Double is compared with libm, itself up to 1 ulp off.
 private func bound<Scalar>(_ set: InstructionSet, _ type: Scalar.Type) -> Double {
   (set == .portable ? 3 : 2) + (type == Double.self ? 1 : 0)
 }

@@ -47,4 +47,5 @@ LAM_INLINE lam_vector lam_min(lam_vector x, lam_vector high) { return high < x ?
 LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector b) { return c > (lam_vector)0 ? a : b; }
 
 #include "CElementaryShims.h"
+#include "CPeakShims.h"
 #include "CIntegerShims.h"

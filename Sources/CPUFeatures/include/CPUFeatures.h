@@ -25,6 +25,34 @@ static inline __attribute__((always_inline)) void lamina_cpu_pause(void) {
 #endif
 }
 
+/// Makes this thread's floating-point unit take and give 0 for subnormal numbers; returns the mode before, for
+/// `lamina_restore_float_mode`.
+static inline __attribute__((always_inline)) unsigned long long lamina_flush_subnormals(void) {
+#if defined(__x86_64__)
+  unsigned int before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | 0x8040u);  // flush to zero, denormals are zero
+  return before;
+#elif defined(__aarch64__)
+  unsigned long long before;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+  __asm__ volatile("msr fpcr, %0" : : "r"(before | (1ull << 24)));
+  return before;
+#else
+  return 0;
+#endif
+}
+
+/// Takes back what `lamina_flush_subnormals` changed.
+static inline __attribute__((always_inline)) void lamina_restore_float_mode(unsigned long long mode) {
+#if defined(__x86_64__)
+  __builtin_ia32_ldmxcsr((unsigned int)mode);
+#elif defined(__aarch64__)
+  __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#else
+  (void)mode;
+#endif
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -26,4 +26,18 @@ public enum UpdateRule: Sendable, Equatable {
     case .rmsprop(_, _, let momentum, _, let centered): 1 + (momentum > 0 ? 1 : 0) + (centered ? 1 : 0)
     }
   }
+
+  /// The same rule with `factor` times its learning rate.
+  package func scalingLearningRate(by factor: Double) -> UpdateRule {
+    switch self {
+    case .sgd(let learningRate): .sgd(learningRate: learningRate * factor)
+    case .momentum(let learningRate, let momentum, let nesterov):
+      .momentum(learningRate: learningRate * factor, momentum: momentum, nesterov: nesterov)
+    case .adam(let learningRate, let beta1, let beta2, let epsilon, let weightDecay):
+      .adam(
+        learningRate: learningRate * factor, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
+    case .rmsprop(let learningRate, let rho, let momentum, let epsilon, let centered):
+      .rmsprop(learningRate: learningRate * factor, rho: rho, momentum: momentum, epsilon: epsilon, centered: centered)
+    }
+  }
 }

@@ -41,7 +41,13 @@ final class WorkerTeam: Sendable {
   deinit { shared.stop() }
 
   /// Does `job` on every member and returns when all have finished.
+  ///
+  /// Subnormal numbers count as 0 meanwhile: the moments of weights whose inputs are rarely on decay through them, and
+  /// arithmetic with them takes ten times as long (a step of 784-128-64-10 with Adam on MNIST: 17 µs of updates, 9
+  /// without). The caller's own mode is put back.
   func run(_ job: any TeamJob) {
+    let mode = lamina_flush_subnormals()
+    defer { lamina_restore_float_mode(mode) }
     guard size > 1 else { return job.work(member: 0) }
     shared.publish(job)
     job.work(member: 0)
@@ -116,6 +122,7 @@ private final class Shared: @unchecked Sendable {
   }
 
   func waitForWork(member: Int) {
+    _ = lamina_flush_subnormals()
     var seen = 0
     while true {
       var rounds = 0

@@ -1,0 +1,209 @@
+import Kernels
+import Lamina
+import ReferenceKernels
+
+/// A dense classifier trained by textbook loops: what the compiled step is measured against and checked by.
+///
+/// Starts from the parameters of a built `Sequential` of the same recipe. Lives within a `ScratchMemory.scope`.
+final class NaiveNetwork<Scalar: NetworkScalar> {
+  /// A parameter with its gradient and the optimizer's vectors.
+  struct Parameter {
+    let name: String
+    let values: ScratchMatrix<Scalar>
+    let gradient: ScratchMatrix<Scalar>
+    let first: ScratchMatrix<Scalar>
+    let second: ScratchMatrix<Scalar>
+  }
+
+  private enum Operation {
+    case dense(kernel: Parameter, bias: Parameter?)
+    case activation(ElementwiseActivation, alpha: Double)
+    case normalization(NaiveNormalization<Scalar>)
+  }
+
+  private(set) var parameters: [Parameter] = []
+  private var operations: [Operation] = []
+  /// The input, then the output of each operation.
+  private var values: [ScratchMatrix<Scalar>]
+  /// The gradient with respect to each of them.
+  private var gradients: [ScratchMatrix<Scalar>]
+  private let rows: Int
+  private var steps = 0
+
+  /// The network of `recipe` for batches of `rows` samples, with the parameters of `model`.
+  ///
+  /// - Throws: `ModelError` where the model is not built, or of another recipe.
+  init<Other>(_ recipe: ClassifierRecipe, classes: Int, rows: Int, from model: Sequential<Other>) throws {
+    self.rows = rows
+    let inputs = model.inputShape?.reduce(1, *) ?? 0
+    values = [ScratchMatrix(rows, inputs)]
+    gradients = [ScratchMatrix(rows, inputs)]
+    for (index, width) in recipe.hiddenWidths.enumerated() {
+      try addDense(index, width, useBias: recipe.normalization != .before, model)
+      if recipe.normalization == .before { try addNormalization(index, width, model) }
+      try addActivation(recipe.activation, width)
+      if recipe.normalization == .after { try addNormalization(index, width, model) }
+    }
+    try addDense(recipe.hiddenWidths.count, classes, useBias: true, model)
+  }
+
+  private func add(_ operation: Operation, _ width: Int) {
+    operations.append(operation)
+    values.append(ScratchMatrix(rows, width))
+    gradients.append(ScratchMatrix(rows, width))
+  }
+
+  private func parameter<Other>(_ name: String, _ model: Sequential<Other>) throws -> Parameter {
+    let tensor = try model.parameter(name)
+    let columns = tensor.shape.last ?? 1
+    let scalars = tensor.scalars
+    func empty() -> ScratchMatrix<Scalar> { ScratchMatrix(tensor.count / columns, columns) }
+    let parameter = Parameter(
+      name: name, values: ScratchMatrix(tensor.count / columns, columns) { Double(scalars[$0 * columns + $1]) },
+      gradient: empty(), first: empty(), second: empty())
+    parameters.append(parameter)
+    return parameter
+  }
+
+  private func addDense<Other>(_ index: Int, _ width: Int, useBias: Bool, _ model: Sequential<Other>) throws {
+    let name = index == 0 ? "dense" : "dense_\(index)"
+    let kernel = try parameter("\(name).kernel", model)
+    add(.dense(kernel: kernel, bias: useBias ? try parameter("\(name).bias", model) : nil), width)
+  }
+
+  private func addNormalization<Other>(_ index: Int, _ width: Int, _ model: Sequential<Other>) throws {
+    let name = index == 0 ? "batch_normalization" : "batch_normalization_\(index)"
+    let gamma = try parameter("\(name).gamma", model)
+    let beta = try parameter("\(name).beta", model)
+    add(.normalization(NaiveNormalization(gamma: gamma, beta: beta, width: width)), width)
+  }
+
+  private func addActivation(_ activation: Activation, _ width: Int) throws {
+    switch activation {
+    case .linear: break
+    case .relu: add(.activation(.relu, alpha: 0), width)
+    case .leakyReLU(let slope): add(.activation(.leakyReLU, alpha: slope), width)
+    case .elu(let alpha): add(.activation(.elu, alpha: alpha), width)
+    case .selu: add(.activation(.selu, alpha: 0), width)
+    case .gelu: add(.activation(.gelu, alpha: 0), width)
+    case .sigmoid: add(.activation(.sigmoid, alpha: 0), width)
+    case .tanh: add(.activation(.tanh, alpha: 0), width)
+    case .softmax:
+      throw ModelError.argument(name: "activation", problem: "softmax is for the last layer")
+    }
+  }
+
+  // MARK: Step
+
+  /// Sets the inputs of the batch.
+  func setInputs(_ value: (Int, Int) -> Double) {
+    for row in 0..<rows {
+      for column in 0..<values[0].view.columns { values[0][row, column] = Scalar(value(row, column)) }
+    }
+  }
+
+  /// The mean loss of the batch; leaves the gradients of all parameters.
+  func computeGradients(labels: [Int32]) -> Double {
+    for (index, operation) in operations.enumerated() { forward(operation, values[index], values[index + 1]) }
+    let last = operations.count
+    let sums = ReferenceKernels.sparseCategoricalFromLogits(
+      values[last].view, labels, nil, gradients[last].view, 1 / Double(rows))
+    for index in operations.indices.reversed() {
+      backward(operations[index], values[index], values[index + 1], gradients[index + 1], gradients[index], index)
+    }
+    return sums.loss / Double(rows)
+  }
+
+  /// The least |input| of an activation: where it is within rounding of 0, a kink makes the gradient jump.
+  var leastActivationInput: Double {
+    operations.indices.reduce(Double.infinity) { least, index in
+      guard case .activation = operations[index] else { return least }
+      return values[index].elements.reduce(least) { min($0, Double(abs($1))) }
+    }
+  }
+
+  private func forward(_ operation: Operation, _ x: ScratchMatrix<Scalar>, _ y: ScratchMatrix<Scalar>) {
+    switch operation {
+    case .dense(let kernel, let bias):
+      ReferenceKernels.multiply(x.view, kernel.values.view, into: y.view)
+      ReferenceKernels.activate(y.view, bias: bias?.values.pointer, into: y.view, kind: .linear, alpha: 0)
+    case .activation(let kind, let alpha):
+      ReferenceKernels.activate(x.view, bias: nil, into: y.view, kind: kind, alpha: alpha)
+    case .normalization(let normalization):
+      normalization.forward(x, y)
+    }
+  }
+
+  private func backward(
+    _ operation: Operation, _ x: ScratchMatrix<Scalar>, _ y: ScratchMatrix<Scalar>, _ dy: ScratchMatrix<Scalar>,
+    _ dx: ScratchMatrix<Scalar>, _ index: Int
+  ) {
+    switch operation {
+    case .dense(let kernel, let bias):
+      ReferenceKernels.multiply(x.view, transposeA: true, dy.view, into: kernel.gradient.view)
+      if let bias { ReferenceKernels.columnSums(dy.view, bias.gradient.pointer) }
+      // Nobody asks for the gradient of the data.
+      if index > 0 { ReferenceKernels.multiply(dy.view, kernel.values.view, transposeB: true, into: dx.view) }
+    case .activation(let kind, let alpha):
+      ReferenceKernels.activateBackward(dy.view, input: x.view, into: dx.view, kind: kind, alpha: alpha)
+    case .normalization(let normalization):
+      normalization.backward(dy, x, dx)
+    }
+  }
+
+  /// Moves all parameters against their gradients.
+  func update(_ rule: UpdateRule) {
+    steps += 1
+    for parameter in parameters {
+      let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
+      let (first, second) = (parameter.first.pointer, parameter.second.pointer)
+      switch rule {
+      case .sgd(let rate):
+        ReferenceKernels.sgd(w, g, count, rate, 1)
+      case .momentum(let rate, let momentum, let nesterov):
+        ReferenceKernels.momentum(w, g, first, count, rate, momentum, nesterov, 1)
+      case .adam(let rate, let beta1, let beta2, let epsilon, let weightDecay):
+        let correction = (1 - power(beta2)).squareRoot() / (1 - power(beta1))
+        ReferenceKernels.adam(
+          w, g, first, second, count, rate * correction, beta1, beta2, epsilon, 1 - rate * weightDecay)
+      case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
+        ReferenceKernels.rmsprop(
+          w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)
+      }
+    }
+  }
+
+  private func power(_ base: Double) -> Double { (0..<steps).reduce(1) { product, _ in product * base } }
+}
+
+/// A batch normalization of a `NaiveNetwork`, with what its backward pass needs.
+final class NaiveNormalization<Scalar: NetworkScalar> {
+  private let gamma: NaiveNetwork<Scalar>.Parameter
+  private let beta: NaiveNetwork<Scalar>.Parameter
+  private let mean: ScratchMatrix<Scalar>
+  private let variance: ScratchMatrix<Scalar>
+  private let inverse: ScratchMatrix<Scalar>
+
+  init(gamma: NaiveNetwork<Scalar>.Parameter, beta: NaiveNetwork<Scalar>.Parameter, width: Int) {
+    self.gamma = gamma
+    self.beta = beta
+    (mean, variance, inverse) = (ScratchMatrix(1, width), ScratchMatrix(1, width), ScratchMatrix(1, width))
+  }
+
+  func forward(_ x: ScratchMatrix<Scalar>, _ y: ScratchMatrix<Scalar>) {
+    ReferenceKernels.moments(x.view, mean: mean.pointer, variance: variance.pointer)
+    for column in 0..<x.view.columns {
+      inverse[0, column] = 1 / (variance[0, column] + Scalar(BatchNormalization().epsilon)).squareRoot()
+    }
+    ReferenceKernels.normalize(
+      x.view, mean: mean.pointer, inverseDeviation: inverse.pointer, gamma: gamma.values.pointer,
+      beta: beta.values.pointer, into: y.view, relu: false)
+  }
+
+  func backward(_ dy: ScratchMatrix<Scalar>, _ x: ScratchMatrix<Scalar>, _ dx: ScratchMatrix<Scalar>) {
+    ReferenceKernels.batchNormalizationBackward(
+      dy.view, x.view, output: nil, mean: mean.pointer, inverseDeviation: inverse.pointer,
+      gamma: gamma.values.pointer, dGamma: gamma.gradient.pointer, dBeta: beta.gradient.pointer, dx: dx.view,
+      maskInput: false)
+  }
+}
