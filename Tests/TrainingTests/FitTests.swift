@@ -113,6 +113,22 @@ struct FitTests {
     #expect(try model.trainOnBatch(data).loss < 0.7 * first.loss)
   }
 
+  @Test("A schedule multiplies the learning rate step by step", arguments: LearningRateSchedule.allCases)
+  func schedules(schedule: LearningRateSchedule) throws {
+    let data = try Fixtures.clusters(count: 40, as: Double.self)
+    let model = try Fixtures.compiled(optimizer: SGD(learningRate: 0.5, momentum: 0.9), as: Double.self)
+    try model.fit(data, epochs: 2, batchSize: 16, schedule: schedule, shuffle: false, verbose: .silent)
+    #expect(model.optimizer?.learningRate == 0.5)
+    let manual = try Fixtures.compiled(optimizer: SGD(learningRate: 0.5, momentum: 0.9), as: Double.self)
+    for step in 0..<6 {
+      let t = Double(step) / 6
+      let factor = [.constant: 1, .cosine: (1 + cos(.pi * t)) / 2, .linear: 1 - t][schedule] ?? .nan
+      try manual.setLearningRate(0.5 * factor)
+      try manual.trainOnBatch(data[step % 3 * 16..<min(step % 3 * 16 + 16, 40)])
+    }
+    #expect(try model.weightsSHA256() == manual.weightsSHA256())
+  }
+
   @Test("Bytes scaled as they are gathered are numbers scaled before")
   func images() throws {
     let pixels = (0..<40 * 6).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ $0 / 11) }
