@@ -24,9 +24,18 @@ extension Philox {
 
   /// Shuffles `order` in place, every order equally likely.
   public mutating func shuffle(_ order: inout [Int32]) {
-    guard order.count > 1 else { return }
-    for last in stride(from: order.count - 1, to: 0, by: -1) {
-      order.swapAt(last, nextInteger(below: last + 1))
+    // Local copies: the compiler keeps the generator's state in registers.
+    var generator = self
+    order.withUnsafeMutableBufferPointer { order in
+      var last = order.count - 1
+      while last > 0 {
+        let other = generator.nextInteger(below: last + 1)
+        let value = order[last]
+        order[last] = order[other]
+        order[other] = value
+        last -= 1
+      }
     }
+    self = generator
   }
 }

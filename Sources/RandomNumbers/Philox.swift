@@ -41,8 +41,20 @@ public struct Philox: RandomNumberGenerator, Sendable {
   /// A number uniform in [0, 1), on the grid of 2⁻⁵³.
   public mutating func nextUniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
-  /// A uniform number below `bound`, unbiased (Lemire's method, in the standard library).
-  public mutating func nextInteger(below bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
+  /// A whole number uniform in 0 ..< `bound`, without bias.
+  ///
+  /// Lemire 2019, "Fast random integer generation in an interval", algorithm 5.
+  /// - Precondition: 0 < bound ≤ 2³².
+  public mutating func nextInteger(below bound: Int) -> Int {
+    precondition(bound > 0 && bound <= 1 << 32, "\(bound) is no bound for a 32-bit number")
+    let bound = UInt64(bound)
+    var product = (next() >> 32) &* bound
+    if product & 0xffff_ffff < bound {
+      let threshold = (1 << 32) % bound
+      while product & 0xffff_ffff < threshold { product = (next() >> 32) &* bound }
+    }
+    return Int(truncatingIfNeeded: product >> 32)
+  }
 
   static func block(
     key: (UInt32, UInt32), counter: UInt64, stream: UInt64
