@@ -36,8 +36,8 @@ struct ProgressReporter {
 
   private static let width = 20
 
-  init(_ verbosity: Verbosity, output: ProgressOutput, epochs: Int) {
-    descriptor = output.descriptor
+  init(_ verbosity: Verbosity, descriptor: Int32, epochs: Int) {
+    self.descriptor = descriptor
     isSilent = verbosity == .silent
     drawsBar = verbosity == .auto && isatty(descriptor) == 1
     self.epochs = epochs
@@ -90,7 +90,12 @@ struct ProgressReporter {
   }
 
   private func write(_ text: String) {
-    // A closed pipe must not end the training: a failed write is dropped.
+    // A closed pipe must not end the training: its signal is held back and taken, the failed write is dropped.
+    var pipeSignal = sigset_t()
+    var previous = sigset_t()
+    sigemptyset(&pipeSignal)
+    sigaddset(&pipeSignal, SIGPIPE)
+    pthread_sigmask(SIG_BLOCK, &pipeSignal, &previous)
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
       #if canImport(Glibc)
@@ -98,9 +103,15 @@ struct ProgressReporter {
       #else
         let written = bytes.withUnsafeBytes { Darwin.write(descriptor, $0.baseAddress, $0.count) }
       #endif
-      if written <= 0 { return }
+      if written <= 0 { break }
       bytes = bytes.dropFirst(written)
     }
+    var pending = sigset_t()
+    if !bytes.isEmpty, sigpending(&pending) == 0, sigismember(&pending, SIGPIPE) == 1 {
+      var signal: Int32 = 0
+      sigwait(&pipeSignal, &signal)
+    }
+    pthread_sigmask(SIG_SETMASK, &previous, nil)
   }
 }
 

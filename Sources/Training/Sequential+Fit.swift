@@ -43,7 +43,7 @@ extension Sequential {
     if let validation { try check(validation, needsTargets: true) }
 
     var history = History()
-    var reporter = ProgressReporter(verbose, output: output, epochs: epochs)
+    var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
     let stepsPerEpoch = (training.count + batchSize - 1) / batchSize
     for epoch in 0..<epochs {
       var record = training.withSource { source in

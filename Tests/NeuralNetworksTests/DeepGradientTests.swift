@@ -31,7 +31,8 @@ struct DeepGradientTests {
     try GradientCheck(
       layers: [
         Dense(70, activation: .tanh), ScaledSquare<Double>(), Dense(70), BatchNormalization(axis: 1),
-        Activation.softmax, Flatten(), Dense(70, activation: .relu), BatchNormalization(), Dense(60, activation: .sigmoid),
+        Activation.softmax, Flatten(), Dense(70, activation: .relu), BatchNormalization(),
+        Dense(60, activation: .sigmoid),
       ], inputShape: [3, 9], rows: 5, loss: .binaryCrossEntropy()
     ).run()
   }

@@ -14,7 +14,6 @@ struct NetworkParityTests {
   static let widths = [1, 7, 15, 16, 17, 31, 33, 65, 130]
   static let batches = [1, 2, 5, 32, 33]
 
-
   static let epsilon = 1e-3
 
   @Test("Forward and backward", arguments: widths, batches)
