@@ -60,24 +60,37 @@ let package = Package(
     .target(name: "Datasets", dependencies: ["CZlib", "LinearAlgebra", "RandomNumbers"]),
     .target(
       name: "NeuralNetworks",
-      dependencies: ["CPUFeatures", "Kernels", "LinearAlgebra", "RandomNumbers", "Datasets"]),
-    .target(name: "Training", dependencies: ["NeuralNetworks", "Datasets"]),
+      dependencies: ["CPUFeatures", "KernelInterface", "Kernels", "LinearAlgebra", "RandomNumbers", "Datasets"]),
+    .target(
+      name: "Training",
+      dependencies: ["KernelInterface", "Kernels", "NeuralNetworks", "Datasets", "LinearAlgebra", "RandomNumbers"]),
     .target(
       name: "Lamina",
       dependencies: ["Training", "NeuralNetworks", "Datasets", "LinearAlgebra", "RandomNumbers"]),
-    .target(name: "Benchmarks", dependencies: ["Lamina", "Kernels", "ReferenceKernels", "CPUFeatures"]),
+    .target(
+      name: "Benchmarks",
+      dependencies: [
+        "Lamina", "Training", "NeuralNetworks", "Datasets", "LinearAlgebra", "RandomNumbers", "KernelInterface",
+        "Kernels",
+        "ReferenceKernels", "CPUFeatures",
+      ]),
     .executableTarget(
       name: "LaminaCLI",
       dependencies: [
         "Lamina", "Benchmarks",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "ReferenceKernels", "CPUFeatures", "RandomNumbers"]),
+    .testTarget(
+      name: "KernelsTests",
+      dependencies: ["KernelInterface", "Kernels", "ReferenceKernels", "CPUFeatures", "RandomNumbers"]),
     .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra", "RandomNumbers"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "LinearAlgebra", "CZlib", "RandomNumbers"]),
     .testTarget(
       name: "NeuralNetworksTests",
-      dependencies: ["NeuralNetworks", "Training", "ReferenceKernels", "Datasets", "RandomNumbers"],
+      dependencies: [
+        "KernelInterface", "Kernels", "NeuralNetworks", "Training", "ReferenceKernels", "Datasets", "LinearAlgebra",
+        "RandomNumbers",
+      ],
       resources: [.copy("Golden")]),
     .testTarget(
       name: "TrainingTests",
