@@ -34,8 +34,9 @@ struct BoundStage<Scalar: NetworkScalar> {
 /// One tile of a stage's columns with its parameters.
 struct BoundTile<Scalar: NetworkScalar> {
   var columns: Range<Int>
-  /// inputs × columns.count, contiguous.
+  /// inputs rows of `kernelStride` scalars; those past `columns.count` are 0.
   var kernel: UnsafeMutablePointer<Scalar>?
+  var kernelStride: Int
   var biasGradient: UnsafeMutablePointer<Scalar>?
   var steps: UnsafeMutablePointer<BoundStep<Scalar>>
   var stepCount: Int

@@ -59,10 +59,9 @@ extension ExecutionPlan {
         for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
           let bound = stage.tiles[tile]
           if let kernel = bound.kernel {
-            let width = bound.columns.count
             TiledProduct.unsafeMultiply(
-              transposeA: false, transposeB: false, m: outputRows, n: width, k: stage.input.columns,
-              stage.input.base, stage.input.stride, kernel, width, accumulate: false,
+              transposeA: false, transposeB: false, m: outputRows, n: bound.kernelStride, k: stage.input.columns,
+              stage.input.base, stage.input.stride, kernel, bound.kernelStride, accumulate: false,
               stage.product.base + bound.columns.lowerBound, stage.product.stride)
           }
           kernels.forward(bound, rows: outputRows, mode: mode, dropoutKey: key)
@@ -170,18 +169,27 @@ extension ExecutionPlan {
     _ member: Int, _ stage: BoundStage<Scalar>, into inputGradient: MatrixView<Scalar>, columns: Range<Int>, rows: Int
   ) {
     let transposed = scratch(of: member)
+    let count = columns.count
+    // Padded like a kernel's tile where the gradient's rows have room.
+    let wide = ParameterStore<Scalar>.paddedWidth(count)
+    let padded = columns.lowerBound + wide <= inputGradient.stride ? wide : count
     for index in 0..<stage.tileCount {
       let tile = stage.tiles[index]
       guard let kernel = tile.kernel else { continue }
       let width = tile.columns.count
-      let block = MatrixView(base: kernel + columns.lowerBound * width, rows: columns.count, columns: width)
-      kernels.transpose(
-        block,
-        MatrixView(base: transposed + tile.columns.lowerBound * columns.count, rows: width, columns: columns.count))
+      let block = MatrixView(
+        base: kernel + columns.lowerBound * tile.kernelStride, rows: count, columns: width, stride: tile.kernelStride)
+      let target = transposed + tile.columns.lowerBound * padded
+      kernels.transpose(block, MatrixView(base: target, rows: width, columns: count, stride: padded))
+      if padded > count {
+        for row in 0..<width {
+          for column in count..<padded { target[row * padded + column] = 0 }
+        }
+      }
     }
     TiledProduct.unsafeMultiply(
-      transposeA: false, transposeB: false, m: rows, n: columns.count, k: stage.outputGradient.columns,
-      stage.outputGradient.base, stage.outputGradient.stride, transposed, columns.count, accumulate: false,
+      transposeA: false, transposeB: false, m: rows, n: padded, k: stage.outputGradient.columns,
+      stage.outputGradient.base, stage.outputGradient.stride, transposed, padded, accumulate: false,
       inputGradient.base + columns.lowerBound, inputGradient.stride)
   }
 
@@ -201,7 +209,7 @@ extension ExecutionPlan {
         var updated = 0
         if bound.kernel != nil {
           updateKernel(member, stage, bound, rows: rows)
-          updated = stage.input.columns * bound.columns.count
+          updated = stage.input.columns * bound.kernelStride
         }
         let start = bound.region.lowerBound + updated
         update?.apply(
@@ -214,7 +222,7 @@ extension ExecutionPlan {
   @inline(__always)
   private func updateKernel(_ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, rows: Int) {
     let inputs = stage.input.columns
-    let width = tile.columns.count
+    let width = tile.kernelStride
     let blockRows = TiledProduct.gradientRows(m: inputs, n: width, k: rows)
     var row = 0
     while row < inputs {

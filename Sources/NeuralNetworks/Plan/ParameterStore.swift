@@ -6,12 +6,18 @@ import RandomNumbers
 /// A parameter is cut into pieces by the column tiles of the stage it belongs to, and the pieces of one tile (kernel,
 /// bias, gamma, beta) lie together: a thread updates its tiles as contiguous vectors and shares no cache line.
 final class ParameterStore<Scalar: NetworkScalar> {
+  /// Some columns of a parameter: `rows` rows, `stride` scalars apart, from `offset` in its buffer.
+  struct Piece {
+    var columns: Range<Int>
+    var offset: Int
+    var stride: Int
+  }
+
   /// A parameter and where its pieces lie.
   struct Slot {
     var name: String
     var specification: ParameterSpecification
-    /// Column ranges, each with the offset in its buffer of a contiguous rows × columns block.
-    var pieces: [(columns: Range<Int>, offset: Int)]
+    var pieces: [Piece]
     var columns: Int { specification.shape[specification.shape.count - 1] }
     var rows: Int { specification.shape.dropLast().reduce(1, *) }
     var count: Int { rows * columns }
@@ -43,14 +49,12 @@ final class ParameterStore<Scalar: NetworkScalar> {
         for index in owned {
           let slot = slots[index]
           let columns = stage.isTiled ? stage.boundaries[tile]..<stage.boundaries[tile + 1] : 0..<slot.columns
-          let size = padded(slot.rows * columns.count)
-          if slot.specification.isTrainable {
-            slots[index].pieces.append((columns, trainableCount))
-            trainableCount += size
-          } else {
-            slots[index].pieces.append((columns, stateCount))
-            stateCount += size
-          }
+          let stride = stage.padsKernel(index) ? Self.paddedWidth(columns.count) : columns.count
+          let size = padded(slot.rows * stride)
+          let isTrainable = slot.specification.isTrainable
+          slots[index].pieces.append(
+            Piece(columns: columns, offset: isTrainable ? trainableCount : stateCount, stride: stride))
+          if isTrainable { trainableCount += size } else { stateCount += size }
         }
         tileRegions.append(start..<trainableCount)
       }
@@ -59,6 +63,15 @@ final class ParameterStore<Scalar: NetworkScalar> {
     weights = AlignedBuffer(zeroedCapacity: trainableCount)
     gradients = AlignedBuffer(zeroedCapacity: trainableCount)
     state = AlignedBuffer(zeroedCapacity: stateCount)
+  }
+
+  /// Whole cache lines for the rows of a tile of a kernel; the columns added are 0 and stay 0.
+  ///
+  /// OpenBLAS's small products take ragged columns through memory that they allocate in each call.
+  @inline(__always)
+  static func paddedWidth(_ columns: Int) -> Int {
+    let line = 64 / MemoryLayout<Scalar>.stride
+    return (columns + line - 1) / line * line
   }
 
   /// Draws the first values of every parameter; each has a stream of its own, so adding a layer leaves others' alone.
@@ -112,7 +125,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
       for piece in slot.pieces {
         for row in 0..<slot.rows {
           for column in piece.columns {
-            let source = piece.offset + row * piece.columns.count + column - piece.columns.lowerBound
+            let source = piece.offset + row * piece.stride + column - piece.columns.lowerBound
             values.initializeElement(at: row * slot.columns + column, to: base[source])
           }
         }
@@ -130,7 +143,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
     for piece in slot.pieces {
       for row in 0..<slot.rows {
         for column in piece.columns {
-          base[piece.offset + row * piece.columns.count + column - piece.columns.lowerBound] =
+          base[piece.offset + row * piece.stride + column - piece.columns.lowerBound] =
             values[row * slot.columns + column]
         }
       }
@@ -139,6 +152,12 @@ final class ParameterStore<Scalar: NetworkScalar> {
 }
 
 extension StageLayout {
+  /// Whether parameter `index` is a kernel whose tiles are padded: the matrices it is multiplied into have room for
+  /// the columns added where a sample is one row.
+  func padsKernel(_ index: Int) -> Bool {
+    if case .dense(let kernel, _) = core { kernel == index && outputRowsPerSample == 1 } else { false }
+  }
+
   /// The parameters of the stage in the order in which a tile's region holds them.
   var parameters: [Int] {
     var result: [Int] = []

@@ -12,10 +12,12 @@ struct StageBinder<Scalar: NetworkScalar> {
     _ layout: StageLayout, stage: Int, tile: Int, steps: UnsafeMutablePointer<BoundStep<Scalar>>, stepCount: Int
   ) -> BoundTile<Scalar> {
     var bound = BoundTile<Scalar>(
-      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], kernel: nil, biasGradient: nil, steps: steps,
+      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], kernel: nil, kernelStride: 0,
+      biasGradient: nil, steps: steps,
       stepCount: stepCount, region: store.regions[stage][tile])
     if case .dense(let kernel, let bias) = layout.core {
       bound.kernel = store.pointer(kernel, tile: tile)
+      bound.kernelStride = store.slots[kernel].pieces[tile].stride
       bound.biasGradient = bias.map { store.gradientPointer($0, tile: tile) }
     }
     return bound
