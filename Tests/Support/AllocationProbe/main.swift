@@ -26,31 +26,19 @@ func makeSamples<Scalar: NetworkScalar>(_: Scalar.Type, count: Int) throws -> Sa
   return try Samples(inputs, labels: (0..<count).map { ($0 * 7) % 10 })
 }
 
-/// Allocations of `body`: of all code but OpenBLAS's, or `withBLAS` of that too.
-func allocations(withBLAS: Bool = false, _ body: () throws -> Void) rethrows -> Int {
-  func count() -> Int { allocation_count() + (withBLAS ? blas_allocation_count() : 0) }
-  let before = count()
+/// Allocations of the process, OpenBLAS's included, while `body` runs.
+func allocations(_ body: () throws -> Void) rethrows -> Int {
+  let before = allocation_count()
   try body()
-  return count() - before
+  return allocation_count() - before
 }
 
 /// Allocations of twenty steps, and of some predictions and evaluations, after a first step.
-///
-/// Of a model of awkward widths OpenBLAS's own allocations do not count; of 784-128-64-10 (`withBLAS`) they do.
 func stepAllocations<Scalar: NetworkScalar>(
-  _: Scalar.Type, threads: Int, optimizer: any Optimizer, withBLAS: Bool = false
+  _: Scalar.Type, threads: Int, optimizer: any Optimizer
 ) throws -> Int {
-  let model: Sequential<Scalar>
-  if withBLAS {
-    model = Sequential<Scalar>(layers: [
-      Dense(128, activation: .relu), BatchNormalization(), Dense(64, activation: .relu), BatchNormalization(),
-      Dense(10, activation: .softmax),
-    ])
-    try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
-  } else {
-    model = try makeModel(Scalar.self, threads: threads, optimizer: optimizer)
-  }
-  let columns = withBLAS ? 784 : 50
+  let model = try makeModel(Scalar.self, threads: threads, optimizer: optimizer)
+  let columns = 50
   try model.build(inputShape: [columns])
   let plan = try model.plan(samples: 32)
   let inputs = [Scalar](repeating: Scalar(0.25), count: 40 * columns)
@@ -62,7 +50,7 @@ func stepAllocations<Scalar: NetworkScalar>(
       indices.withUnsafeBufferPointer { indices in
         let source = BatchSource<Scalar>(inputs: .scalars(inputs.baseAddress!), targets: .labels(labels.baseAddress!))
         var loss = plan.train(source, indices: indices.baseAddress!, samples: 32, rule: rule, step: 1).loss
-        return allocations(withBLAS: withBLAS) {
+        return allocations {
           for step in 2..<22 {
             // Ragged last batches too.
             let samples = step % 4 == 0 ? 7 : 32
@@ -94,11 +82,6 @@ func report<Scalar: NetworkScalar>(_: Scalar.Type, into results: inout [String: 
   for threads in [1, 2, 3] {
     let suffix = "\(Scalar.precisionName) \(threads)"
     results["step adam \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: Adam())
-    // In Double ten columns leave a rest of two, for which OpenBLAS's AVX-512 kernels allocate.
-    if Scalar.self == Float.self {
-      results["step 784-128-64-10 \(suffix)"] = try stepAllocations(
-        Scalar.self, threads: threads, optimizer: Adam(), withBLAS: true)
-    }
     let nesterov = SGD(momentum: 0.9, nesterov: true)
     results["step sgd \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: nesterov)
     let centered = RMSprop(momentum: 0.9, centered: true)

@@ -8,9 +8,5 @@
 /// Whether allocations are counted on this platform: made sure by counting one.
 int allocation_counter_works(void);
 
-/// Allocations (malloc, calloc, realloc, aligned ones) of the process since it started, but for OpenBLAS's.
+/// Allocations (malloc, calloc, realloc, aligned ones) of the process since it started, those of libraries included.
 long allocation_count(void);
-
-/// Allocations that OpenBLAS itself made. Its AVX-512 kernels for small matrices make one per product whose width leaves
-/// a rest of one to eight columns.
-long blas_allocation_count(void);
