@@ -1,17 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installActivations(_ table: ActivationKernels<Scalar>) {
-  table.forward = activate
-  table.backward = activateBackward
-  table.softmax = softmax
-  table.softmaxBackward = softmaxBackward
-  table.exponential = exponentials
-  table.logarithm = logarithms
-  table.hyperbolicTangent = hyperbolicTangents
-  table.logistic = logistics
-}
-
 // MARK: One vector
 
 /// f(x).
@@ -94,7 +83,7 @@ private func activateRows(
   }
 }
 
-private func activate(
+func activate(
   _ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>, _ kind: ElementwiseActivation,
   _ alpha: Double
 ) {
@@ -137,7 +126,7 @@ private func gradientRows(
   }
 }
 
-private func activateBackward(
+func activateBackward(
   _ dy: MatrixView<Scalar>, _ saved: MatrixView<Scalar>, _ dx: MatrixView<Scalar>, _ kind: ElementwiseActivation,
   _ alpha: Double
 ) {
@@ -156,7 +145,7 @@ private func activateBackward(
 
 // MARK: Arrays
 
-private func exponentials(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
+func exponentials(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   var i = 0
   while i + lanes <= count {
     lam_store(y + i, exponential(lam_load(x + i)))
@@ -165,7 +154,7 @@ private func exponentials(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   if i < count { store(y + i, exponential(load(x + i, count - i)), count - i) }
 }
 
-private func logarithms(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
+func logarithms(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   var i = 0
   while i + lanes <= count {
     lam_store(y + i, logarithm(lam_load(x + i)))
@@ -174,7 +163,7 @@ private func logarithms(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   if i < count { store(y + i, logarithm(load(x + i, count - i)), count - i) }
 }
 
-private func hyperbolicTangents(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
+func hyperbolicTangents(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   var i = 0
   while i + lanes <= count {
     lam_store(y + i, hyperbolicTangent(lam_load(x + i)))
@@ -183,7 +172,7 @@ private func hyperbolicTangents(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   if i < count { store(y + i, hyperbolicTangent(load(x + i, count - i)), count - i) }
 }
 
-private func logistics(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
+func logistics(_ x: ConstPointer, _ y: Pointer, _ count: Int) {
   var i = 0
   while i + lanes <= count {
     lam_store(y + i, logistic(lam_load(x + i)))

@@ -1,14 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installBatchNormalization(_ table: BatchNormalizationKernels<Scalar>) {
-  table.moments = moments
-  table.inverseDeviation = inverseDeviation
-  table.normalize = normalize
-  table.backward = batchNormalizationBackward
-  table.updateMovingAverage = updateMovingAverage
-}
-
 func inverseDeviation(_ variance: ConstPointer, _ epsilon: Double, _ result: Pointer, _ count: Int) {
   var i = 0
   while i < count {

@@ -1,18 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-// With a single closure to replace, the compiler leaves a helper that the linker could share with other builds; next to
-// those of another group it becomes local. Hence dropout's line here.
-func installDropout(_ table: DropoutKernels<Scalar>) {
-  table.apply = dropout
-}
-
-func installGathering(_ table: GatheringKernels<Scalar>) {
-  table.bytes = gatherBytes
-  table.bytesByColumn = gatherBytesByColumn
-  table.scalars = gatherScalars
-}
-
 // Rows come in random order, which no hardware prefetcher foresees: while a row is converted, the next is asked for.
 private let prefetchStep = 64
 

@@ -1,14 +1,51 @@
 import KernelInterface
 
 /// Fills `table` with this build's kernels.
+///
+/// All in one function: spread over several files, the compiler leaves a shared helper for some assignments, code of a
+/// wide instruction set that the linker could hand to the rest of the program (`scripts/check-kernel-isolation` fails).
 public func installKernels(in table: KernelTable<Scalar>) {
-  installActivations(table.activations)
-  installBatchNormalization(table.batchNormalization)
-  installReductions(table.reductions)
-  installOptimizers(table.optimizers)
-  installLosses(table.losses)
-  installDropout(table.dropout)
-  installGathering(table.gathering)
-  installLayout(table.layout)
-  installMeasurement(table.measurement)
+  table.activations.forward = activate
+  table.activations.backward = activateBackward
+  table.activations.softmax = softmax
+  table.activations.softmaxBackward = softmaxBackward
+  table.activations.exponential = exponentials
+  table.activations.logarithm = logarithms
+  table.activations.hyperbolicTangent = hyperbolicTangents
+  table.activations.logistic = logistics
+
+  table.batchNormalization.moments = moments
+  table.batchNormalization.inverseDeviation = inverseDeviation
+  table.batchNormalization.normalize = normalize
+  table.batchNormalization.backward = batchNormalizationBackward
+  table.batchNormalization.updateMovingAverage = updateMovingAverage
+
+  table.reductions.columnSums = columnSums
+  table.reductions.sumOfSquares = sumOfSquares
+  table.reductions.allFinite = allFinite
+  table.reductions.addScaled = addScaled
+
+  table.layout.transpose = transpose
+
+  table.optimizers.sgd = sgd
+  table.optimizers.momentum = momentum
+  table.optimizers.adam = adam
+  table.optimizers.rmsprop = rmsprop
+
+  table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits
+  table.losses.categoricalFromLogits = categoricalFromLogits
+  table.losses.sparseCategoricalFromProbabilities = sparseCategoricalFromProbabilities
+  table.losses.categoricalFromProbabilities = categoricalFromProbabilities
+  table.losses.binaryFromLogits = binaryFromLogits
+  table.losses.binaryFromProbabilities = binaryFromProbabilities
+  table.losses.meanSquaredError = meanSquaredError
+
+  table.dropout.apply = dropout
+
+  table.gathering.bytes = gatherBytes
+  table.gathering.bytesByColumn = gatherBytesByColumn
+  table.gathering.scalars = gatherScalars
+
+  table.measurement.multiplyAddPeak = multiplyAddPeak
+  table.measurement.streamCopy = streamCopy
 }

@@ -1,16 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installLosses(_ table: LossKernels<Scalar>) {
-  table.sparseCategoricalFromLogits = sparseCategoricalFromLogits
-  table.categoricalFromLogits = categoricalFromLogits
-  table.sparseCategoricalFromProbabilities = sparseCategoricalFromProbabilities
-  table.categoricalFromProbabilities = categoricalFromProbabilities
-  table.binaryFromLogits = binaryFromLogits
-  table.binaryFromProbabilities = binaryFromProbabilities
-  table.meanSquaredError = meanSquaredError
-}
-
 /// Where probabilities are clipped, as in Keras.
 let smallestProbability: Scalar = 1e-7
 let largestProbability: Scalar = 1 - 1e-7

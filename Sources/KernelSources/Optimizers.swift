@@ -4,13 +4,6 @@ import KernelInterface
 // Every update is one function over vectors, applied to whole vectors and, padded, to the tail: the result of an
 // element does not depend on where a parameter store is cut.
 
-func installOptimizers(_ table: OptimizerKernels<Scalar>) {
-  table.sgd = sgd
-  table.momentum = momentum
-  table.adam = adam
-  table.rmsprop = rmsprop
-}
-
 // MARK: SGD
 
 func sgd(_ w: Pointer, _ g: ConstPointer, _ count: Int, _ learningRate: Double, _ decay: Double) {

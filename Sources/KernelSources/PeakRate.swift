@@ -1,11 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installMeasurement(_ table: MeasurementKernels<Scalar>) {
-  table.multiplyAddPeak = multiplyAddPeak
-  table.streamCopy = streamCopy
-}
-
 func multiplyAddPeak(_ rounds: Int, _ result: Pointer) -> Int {
   Int(lam_multiply_add_peak(Int64(rounds), result))
 }

@@ -1,13 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installReductions(_ table: ReductionKernels<Scalar>) {
-  table.columnSums = columnSums
-  table.sumOfSquares = sumOfSquares
-  table.allFinite = allFinite
-  table.addScaled = addScaled
-}
-
 // MARK: Column sums
 
 // Every column is summed in the same order whatever strip it falls into, so its bits do not depend on how the columns

@@ -1,10 +1,6 @@
 internal import CKernelShims
 import KernelInterface
 
-func installLayout(_ table: LayoutKernels<Scalar>) {
-  table.transpose = transpose
-}
-
 /// y = xᵀ, square by square: a square's rows are loaded, exchanged in registers and stored.
 func transpose(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
   var row = 0
