@@ -99,7 +99,7 @@ let package = Package(
     .executableTarget(
       name: "AllocationProbe", dependencies: ["AllocationCounter", "LinearAlgebra", "NeuralNetworks", "Training"],
       path: "Tests/Support/AllocationProbe"),
-    .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Benchmarks"], exclude: ["Fixtures"]),
+    .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Lamina", "Benchmarks"], exclude: ["Fixtures"]),
   ],
   swiftLanguageModes: [.v6]
 )
