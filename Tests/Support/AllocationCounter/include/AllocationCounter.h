@@ -2,8 +2,8 @@
 
 // Counts the heap allocations of all threads of a process, by standing in for the C library's allocator.
 //
-// For test programs only: linking this target replaces malloc and its kin. Where the C library is not glibc nothing is
-// replaced and `allocation_counter_works` says 0.
+// For test programs only: linking this target replaces malloc and its kin. Where the C library is not glibc, or under a
+// sanitizer, nothing is replaced and `allocation_counter_works` says 0.
 
 /// Whether allocations are counted on this platform: made sure by counting one.
 int allocation_counter_works(void);
