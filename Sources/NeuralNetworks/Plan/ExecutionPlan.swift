@@ -22,7 +22,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   let inputs: MatrixView<Scalar>
   let labels: UnsafeMutablePointer<Int32>
   let targets: MatrixView<Scalar>
-  let loss: Loss
+  /// The loss on what the last training stage makes.
   let rowLoss: Loss
   let seed: UInt64
 
@@ -46,17 +46,16 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     case evaluate
   }
 
-  /// Binds `layout` to memory for batches of up to `capacity` samples.
+  /// Binds `network` to memory for batches of up to `capacity` samples.
   ///
-  /// `fusedLoss` is the loss on what the last training stage makes; with a fused softmax or sigmoid it is computed from
-  /// logits and the last operation is left out of training.
+  /// - Throws: `InstructionSetError` where `LAMINA_KERNELS` is wrong; `ModelError.layer` where a user's layer is written
+  ///   for another precision.
   init(
     network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, capacity: Int, threads: Int, seed: UInt64
   ) throws {
     self.capacity = capacity
     self.threads = threads
     self.store = store
-    self.loss = loss
     self.seed = seed
     // The team calls BLAS from several threads; threads of BLAS's own under it would fight for the cores.
     BLAS.prepare()
