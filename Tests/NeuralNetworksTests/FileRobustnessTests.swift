@@ -105,7 +105,7 @@ import Testing
     private func addressSpacePeak() throws -> Int {
       let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
       let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmPeak:") })
-      return try #require(Int(line.split(separator: " ")[1])) * 1024
+      return try #require(Int(line.split(whereSeparator: \.isWhitespace)[1])) * 1024
     }
   #endif
 }
