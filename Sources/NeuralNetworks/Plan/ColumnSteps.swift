@@ -60,7 +60,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       case .dropout:
         if mode == .training {
           dropout(input, output, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
-        } else {
+        } else if output.base != input.base {
           activationForward(input, nil, output, .linear, 0)
         }
       }
