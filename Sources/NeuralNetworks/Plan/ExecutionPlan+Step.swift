@@ -8,8 +8,10 @@ extension ExecutionPlan {
     gather(member)
     team.barrier()
     let training = task == .train || task == .gradients
-    forward(member, mode: training ? .training : .inference, count: task == .infer ? stages.count : trainingStages)
-    if task == .infer { return }
+    let hasLoss = task != .infer && task != .observe
+    let mode = training || task == .observe || task == .assess ? Mode.training : .inference
+    forward(member, mode: mode, count: hasLoss ? trainingStages : stages.count)
+    guard hasLoss else { return }
     if member == 0 { computeLoss(withGradient: training) }
     guard training else { return }
     team.barrier()

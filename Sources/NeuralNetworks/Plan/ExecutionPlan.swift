@@ -44,6 +44,10 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     case gradients
     case infer
     case evaluate
+    /// Forward in training mode.
+    case observe
+    /// Forward in training mode and loss.
+    case assess
   }
 
   /// Binds `network` to memory for batches of up to `capacity` samples.
@@ -108,6 +112,23 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   ) -> LossSums {
     run(.evaluate, source, indices, samples, 0)
   }
+
+  /// Forward in training mode without a loss; read `output(samples:)` after it.
+  ///
+  /// Moving statistics follow the batch.
+  package func observe(_ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, step: Int) {
+    _ = run(.observe, source, indices, samples, step)
+  }
+
+  /// Forward in training mode, and the loss; moving statistics follow the batch.
+  package func assess(
+    _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, step: Int
+  ) -> LossSums {
+    run(.assess, source, indices, samples, step)
+  }
+
+  /// The inputs of the last batch, a row per sample.
+  package func batchInputs(samples: Int) -> MatrixView<Scalar> { inputs.rows(0..<samples) }
 
   private func run(
     _ task: Task, _ source: BatchSource<Scalar>, _ indices: UnsafePointer<Int32>, _ samples: Int, _ step: Int

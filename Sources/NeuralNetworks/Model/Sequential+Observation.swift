@@ -1,0 +1,90 @@
+import LinearAlgebra
+
+/// A batch normalization of a model, as reports name and find it.
+package struct NormalizationSite: Sendable {
+  /// Index of the layer.
+  package let layer: Int
+  package let name: String
+  package let epsilon: Double
+  /// Features, and how a sample lies around them: (outer, features, inner).
+  package let features: Int
+  package let outer: Int
+  package let inner: Int
+
+  /// Numbers that a feature has in one sample.
+  package var valuesPerSample: Int { outer * inner }
+}
+
+/// Copies of everything a forward pass in training mode may change.
+package struct RunningState<Scalar: NetworkScalar> {
+  fileprivate let values: AlignedBuffer<Scalar>
+}
+
+extension Sequential {
+  /// Names of the layers; empty before the model is built.
+  package var layerNames: [String] { network?.layers.map(\.name) ?? [] }
+
+  /// Shape of one sample of the output of layer `index`.
+  package func outputShape(ofLayer index: Int) -> [Int] { network?.layers[index].outputShape ?? [] }
+
+  /// The layers that are batch normalizations; empty before the model is built.
+  package var normalizationSites: [NormalizationSite] {
+    guard let network else { return [] }
+    return layers.indices.compactMap { index in
+      guard let layer = layers[index] as? BatchNormalization else { return nil }
+      let shape = network.layers[index].outputShape
+      let axis = layer.axis < 0 ? shape.count + layer.axis : layer.axis - 1
+      return NormalizationSite(
+        layer: index, name: network.layers[index].name, epsilon: layer.epsilon, features: shape[axis],
+        outer: shape[..<axis].reduce(1, *), inner: shape[(axis + 1)...].reduce(1, *))
+    }
+  }
+
+  /// A plan of the first `count` layers over the model's own parameters; nil where they compute nothing.
+  ///
+  /// Tiles follow from shapes alone, so its bits are those of the whole model.
+  package func plan(ofFirst count: Int, samples: Int, threads: Int = 1) throws -> ExecutionPlan<Scalar>? {
+    guard let network, let store else { throw ModelError.notBuilt }
+    // The shapes were checked when the model was built: what remains is a prefix without operations.
+    guard let part = try? NetworkLayout(layers: Array(layers.prefix(count)), inputShape: network.inputShape) else {
+      return nil
+    }
+    return try ExecutionPlan(
+      network: part, store: store, loss: .meanSquaredError, capacity: samples, threads: threads, seed: seed)
+  }
+
+  /// A plan of all layers in which a pass in training mode leaves the batch's mean and biased variance themselves in
+  /// the moving statistics, and nothing is dropped.
+  package func statisticsPlan(samples: Int) throws -> ExecutionPlan<Scalar> {
+    guard let network, let store else { throw ModelError.notBuilt }
+    let observing = layers.map { layer -> any Layer in
+      switch layer {
+      case var normalization as BatchNormalization:
+        normalization.momentum = 0
+        return normalization
+      case let dropout as Dropout: return Dropout(0, name: dropout.name)
+      default: return layer
+      }
+    }
+    return try ExecutionPlan(
+      network: NetworkLayout(layers: observing, inputShape: network.inputShape), store: store,
+      loss: configuration?.loss ?? .meanSquaredError, capacity: samples, threads: configuration?.threads ?? 1,
+      seed: seed)
+  }
+
+  /// The moving statistics and whatever else is not trained, to the bit.
+  package func runningState() throws -> RunningState<Scalar> {
+    guard let store else { throw ModelError.notBuilt }
+    let copy = AlignedBuffer<Scalar>(uninitializedCapacity: store.state.capacity)
+    copy.baseAddress.update(from: store.state.baseAddress, count: store.state.capacity)
+    return RunningState(values: copy)
+  }
+
+  /// Puts back what `runningState()` copied.
+  package func restore(_ state: RunningState<Scalar>) {
+    store?.state.baseAddress.update(from: state.values.baseAddress, count: state.values.capacity)
+  }
+
+  /// Sets all that is not trained to 0, so that nothing of a statistic that is not finite is left in the next.
+  package func clearRunningState() { store?.state.zero() }
+}
