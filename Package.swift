@@ -67,6 +67,7 @@ let package = Package(
     .target(
       name: "Lamina",
       dependencies: ["Training", "NeuralNetworks", "Datasets", "LinearAlgebra", "RandomNumbers"]),
+    .target(name: "Experiments", dependencies: ["Lamina", "Training", "NeuralNetworks", "Datasets", "LinearAlgebra"]),
     .target(
       name: "Benchmarks",
       dependencies: [
@@ -77,7 +78,7 @@ let package = Package(
     .executableTarget(
       name: "LaminaCLI",
       dependencies: [
-        "Lamina", "Benchmarks",
+        "Lamina", "Benchmarks", "Experiments",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(
@@ -99,6 +100,9 @@ let package = Package(
     .executableTarget(
       name: "AllocationProbe", dependencies: ["AllocationCounter", "LinearAlgebra", "NeuralNetworks", "Training"],
       path: "Tests/Support/AllocationProbe"),
+    .testTarget(
+      name: "ExperimentsTests",
+      dependencies: ["Experiments", "Training", "NeuralNetworks", "Datasets", "LinearAlgebra"]),
     .testTarget(name: "CLITests", dependencies: ["LaminaCLI", "Lamina", "Benchmarks"], exclude: ["Fixtures"]),
   ],
   swiftLanguageModes: [.v6]

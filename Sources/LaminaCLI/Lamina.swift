@@ -21,7 +21,7 @@ struct LaminaCommand: ParsableCommand {
     version: laminaVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PredictCommand.self, SummaryCommand.self, DoctorCommand.self,
-      BenchCommand.self,
+      BenchCommand.self, ExperimentCommand.self,
     ])
 
   static func main() {

@@ -139,7 +139,7 @@ extension Sequential {
   }
 
   /// Builds the model for `data` where needed, checks that both fit, and returns a plan for its batches.
-  private func prepare(_ data: Samples<Scalar>, batchSize: Int) throws -> ExecutionPlan<Scalar> {
+  func prepare(_ data: Samples<Scalar>, batchSize: Int) throws -> ExecutionPlan<Scalar> {
     guard isCompiled else { throw ModelError.notCompiled }
     guard batchSize >= 1 else {
       throw ModelError.argument(name: "batchSize", problem: "must be at least 1, not \(batchSize)")

@@ -38,6 +38,10 @@ import Testing
     (["bench", "step", "--layers", "10"], "--layers 10"),
     (["bench", "step", "--dropout", "0.5"], "--dropout"),
     (["bench", "step", "--seconds", "0"], "--seconds"),
+    (["experiment", "alchemy"], "alchemy"),
+    (["experiment", "covariate-shift", "--steps", "0"], "--steps 0"),
+    (["experiment", "covariate-shift", "--learning-rate", "1"], "--deviation"),
+    (["experiment", "covariate-shift", "--threshold", "256"], "--threshold"),
   ])
   func oneLineNamesIt(arguments: [String], named: String) throws {
     let result = try Program.run(arguments)
