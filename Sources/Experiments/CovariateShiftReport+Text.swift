@@ -1,4 +1,5 @@
 import Foundation
+import Training
 
 extension CovariateShiftReport {
   /// The report for people: grid, course, verdict.
@@ -29,9 +30,9 @@ extension CovariateShiftReport {
     let shown = Set(stride(from: 0, through: 10, by: 1).map { $0 * (points.count - 1) / 10 } + [1, 2, 5])
     for (index, point) in points.enumerated() where shown.contains(index) {
       func three(_ p: Percentiles) -> String { String(format: "%6.2f %6.2f %6.2f", p.low, p.middle, p.high) }
-      lines.append(
-        String(format: "%7d", point.step) + "     " + percent(point.accuracyWithout) + "   "
-          + percent(point.accuracyWith) + "   " + three(point.inputsWithout) + ";  " + three(point.inputsWith))
+      let accuracies = percent(point.accuracyWithout) + "   " + percent(point.accuracyWith)
+      let inputs = three(point.inputsWithout) + ";  " + three(point.inputsWith)
+      lines.append(String(format: "%7d", point.step) + "     " + accuracies + "   " + inputs)
     }
     let compared = points.count - 1
     lines += [

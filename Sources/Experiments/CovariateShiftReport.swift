@@ -1,5 +1,6 @@
 import Foundation
 import Lamina
+import Training
 
 /// One choice of the grid, tried for a short run.
 public struct CovariateShiftTrial: Sendable, Equatable {

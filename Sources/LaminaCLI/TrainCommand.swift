@@ -56,6 +56,15 @@ struct TrainCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Save the trained model as a safetensors file.", valueName: "file"))
   var save: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Write what the batch normalizations do on the way (statistics, drift, percentiles, gradients) as CSV.",
+      valueName: "file"))
+  var microscope: String?
+
+  @Option(help: ArgumentHelp("Steps from one look of the microscope to the next.", valueName: "n"))
+  var microscopeEvery = 100
+
   @Flag(help: "Print the result as one JSON object, the last line of standard output; progress goes to standard error.")
   var json = false
 
@@ -67,6 +76,9 @@ struct TrainCommand: ParsableCommand {
   func validate() throws {
     _ = try parseWidths(layers, flag: "--layers")
     guard epochs >= 1 else { throw ValidationError("--epochs \(epochs): must be at least 1") }
+    guard microscopeEvery >= 1 else {
+      throw ValidationError("--microscope-every \(microscopeEvery): must be at least 1")
+    }
     guard validationSplit == 0 || (0..<1).contains(validationSplit) else {
       throw ValidationError("--validation-split \(validationSplit): must be in 0 ..< 1")
     }
@@ -92,6 +104,8 @@ struct TrainCommand: ParsableCommand {
     job.seed = seed
     job.threads = network.threads
     job.savePath = save
+    job.microscopePath = microscope
+    job.microscopeEvery = microscopeEvery
     job.verbosity = progress.map { $0 == .quiet ? .silent : .epochs } ?? .auto
     job.output = json ? .standardError : .standardOutput
     if progress != .quiet, let advice = Advice.oversubscription(threads: network.threads) {

@@ -19,13 +19,15 @@ extension Sequential {
   ///   - validationSplit: share of `data` (the last samples) that is kept for validation instead, 0 by default.
   ///   - verbose: how much is said, a bar or lines by default.
   ///   - output: where it is said.
+  ///   - microscope: what looks into the normalizations on the way; none by default.
   /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit; checked before the first step.
+  ///   What the microscope throws; the steps made until then stay.
   @discardableResult
   public func fit(
     _ data: Samples<Scalar>, epochs: Int = 1, batchSize: Int = 32, schedule: LearningRateSchedule = .constant,
     shuffle: Bool = true, validationData: Samples<Scalar>? = nil, validationSplit: Double = 0,
     verbose: Verbosity = .auto,
-    output: ProgressOutput = .standardOutput
+    output: ProgressOutput = .standardOutput, microscope: Microscope? = nil
   ) throws -> History {
     guard epochs >= 1 else {
       throw ModelError.argument(name: "epochs", problem: "must be at least 1, not \(epochs)")
@@ -42,12 +44,15 @@ extension Sequential {
     let plan = try prepare(training, batchSize: batchSize)
     if let validation { try check(validation, needsTargets: true) }
 
+    let sight = try microscope.map { try MicroscopeSight($0, model: self, capacity: plan.capacity) }
     var history = History()
     var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
     let stepsPerEpoch = (training.count + batchSize - 1) / batchSize
     for epoch in 0..<epochs {
-      var record = training.withSource { source in
-        trainEpoch(plan, source, training.rows, epoch, batchSize: batchSize, shuffle: shuffle, &reporter) { step in
+      var record = try training.withSource { source in
+        try trainEpoch(
+          plan, source, training.rows, epoch, batchSize: batchSize, shuffle: shuffle, sight, &reporter
+        ) { step in
           schedule.factor(step: epoch * stepsPerEpoch + step, of: epochs * stepsPerEpoch)
         }
       }
@@ -95,8 +100,9 @@ extension Sequential {
 
   private func trainEpoch(
     _ plan: ExecutionPlan<Scalar>, _ source: BatchSource<Scalar>, _ rows: Range<Int>, _ epoch: Int, batchSize: Int,
-    shuffle: Bool, _ reporter: inout ProgressReporter, learningRateFactor: (Int) -> Double
-  ) -> EpochRecord {
+    shuffle: Bool, _ sight: MicroscopeSight<Scalar>?, _ reporter: inout ProgressReporter,
+    learningRateFactor: (Int) -> Double
+  ) throws -> EpochRecord {
     guard let configuration else { preconditionFailure("prepare(_:batchSize:) has checked this") }
     let started = ContinuousClock.now
     var order = rows.map { Int32($0) }
@@ -107,10 +113,11 @@ extension Sequential {
     let rule = configuration.optimizer.updateRule
     var loss = 0.0
     var correct = 0
-    order.withUnsafeBufferPointer { order in
+    try order.withUnsafeBufferPointer { order in
       var done = 0
       while done < order.count {
         let samples = min(batchSize, order.count - done)
+        try sight?.look(plan, source, order.baseAddress! + done, samples, epoch: epoch)
         stepCount += 1
         let sums = plan.train(
           source, indices: order.baseAddress! + done, samples: samples,

@@ -31,6 +31,10 @@ public struct TrainingJob: Sendable {
   public var threads: Int?
   /// Where the trained model is saved; nil: nowhere.
   public var savePath: String?
+  /// Where the microscope's reports go, as CSV; nil: no microscope.
+  public var microscopePath: String?
+  /// Steps from one look of the microscope to the next.
+  public var microscopeEvery = 100
   /// How much is said on the way.
   public var verbosity: Verbosity = .auto
   /// Where it is said.
@@ -42,7 +46,7 @@ public struct TrainingJob: Sendable {
   /// Loads the data, trains in the precision of `Scalar`, judges on the held-out images and saves.
   ///
   /// - Throws: `DatasetError`, `ModelError`, `InstructionSetError` or `SafetensorsError`; before any training where a
-  ///   setting or the folder to save in is at fault.
+  ///   setting, the folder to save in or the microscope's file is at fault.
   public func run<Scalar: NetworkScalar>(as type: Scalar.Type = Float.self) throws -> TrainingReport {
     let instructionSet = try InstructionSet.chosen()
     if let savePath { try checkFolder(of: savePath) }
@@ -59,10 +63,13 @@ public struct TrainingJob: Sendable {
     let model = Sequential<Scalar>(seed: seed, layers: recipe.layers(classes: data.train.classCount))
     try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
 
+    let microscope = try microscopePath.map { path in
+      let file = try MicroscopeFile(path: path)
+      return Microscope(every: microscopeEvery) { try file.append($0) }
+    }
     let history = try model.fit(
       training, epochs: epochs, batchSize: batchSize, schedule: schedule, validationSplit: validationSplit,
-      verbose: verbosity,
-      output: output)
+      verbose: verbosity, output: output, microscope: microscope)
     let evaluation = try model.evaluate(test)
     if let savePath {
       let metadata = ClassifierMetadata(data: source.name, classNames: data.train.classNames, scaling: scaling)

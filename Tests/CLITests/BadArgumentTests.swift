@@ -29,6 +29,8 @@ import Testing
     (["train", "--data", "/no/such/folder"], "/no/such/folder"),
     (["train", "--train-images", "1", "--test-images", "1", "--validation-split", "0.5"], "validationSplit"),
     (["train", "--save", "/no/such/folder/model", "--train-images", "50"], "/no/such/folder/model"),
+    (["train", "--microscope", "/no/such/folder/a.csv", "--train-images", "50"], "/no/such/folder/a.csv"),
+    (["train", "--microscope-every", "0"], "--microscope-every 0"),
     (["evaluate"], "--model"),
     (["evaluate", "--model", "/no/such/model"], "/no/such/model"),
     (["predict", "--model", "/no/such/model", "--images", "x"], "/no/such/model"),

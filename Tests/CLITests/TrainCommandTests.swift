@@ -66,6 +66,21 @@ import Testing
     #expect(result.errors.isEmpty && result.lines.count == 1)
   }
 
+  @Test func microscopeWritesARowPerFeatureAndStep() throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/look.csv"
+    // 19 steps an epoch: looks at steps 0, 10, 20 and 30 of 38, at 32 features.
+    let result = try Program.train(["--microscope", path, "--microscope-every", "10"])
+    #expect(result.status == 0, "\(result.errors)")
+    let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+    #expect(lines.count == 1 + 4 * 32)
+    #expect(lines[0].hasPrefix("step,epoch,layer,feature,batch_mean"))
+    #expect(lines[1].hasPrefix("0,0,batch_normalization,0,") && lines[128].hasPrefix("30,1,batch_normalization,31,"))
+    #expect(lines.allSatisfy { $0.split(separator: ",", omittingEmptySubsequences: false).count == 21 })
+    let plain = try Program.train().lastObject()["weights_sha256"] as? String
+    #expect(try result.lastObject()["weights_sha256"] as? String == plain)
+  }
+
   @Test func kernelsFollowTheVariable() throws {
     let available = try #require(
       try Program.run(["doctor", "--json"]).lastObject()["machine"] as? [String: Any])["available_kernels"]
