@@ -1,3 +1,5 @@
+import NeuralNetworks
+
 /// Loss and accuracy over a data set.
 public struct Evaluation: Sendable, Equatable, Codable {
   /// Mean loss.
@@ -24,6 +26,9 @@ public struct EpochRecord: Sendable, Equatable, Codable {
 public struct History: Sendable, Equatable, Codable {
   /// One record per epoch.
   public var epochs: [EpochRecord] = []
+  /// The steps that were undone because a number was not finite, where the model is compiled with
+  /// `nonFinite: .rollBack`; they count in no loss and no accuracy.
+  public var skippedSteps: [NonFiniteStep] = []
 
   /// Training loss by epoch.
   public var loss: [Double] { epochs.map(\.training.loss) }

@@ -91,15 +91,20 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
   /// - Throws: `ModelError.notFinite` where an input is not finite.
   public init(_ inputs: Tensor<Scalar>) throws { try self.init(inputs, targets: .none) }
 
+  /// Rows that may hold numbers that are not finite, for tests of what becomes of them.
+  init(unchecked inputs: Tensor<Scalar>, targets: Targets) {
+    self.inputs = .tensor(inputs)
+    self.targets = targets
+    rows = 0..<inputs.shape[0]
+    inputShape = Array(inputs.shape.dropFirst())
+  }
+
   private init(_ inputs: Tensor<Scalar>, targets: Targets) throws {
     guard inputs.rank >= 2 else {
       throw ModelError.shape(what: "the inputs", expected: [inputs.count, 1], got: inputs.shape)
     }
     try Self.requireFinite(inputs, "the inputs")
-    self.inputs = .tensor(inputs)
-    self.targets = targets
-    rows = 0..<inputs.shape[0]
-    inputShape = Array(inputs.shape.dropFirst())
+    self.init(unchecked: inputs, targets: targets)
   }
 
   private init(_ whole: Samples, rows: Range<Int>) {

@@ -21,7 +21,8 @@ extension Sequential {
   ///   - output: where it is said.
   ///   - microscope: what looks into the normalizations on the way; none by default.
   /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit; checked before the first step.
-  ///   What the microscope throws; the steps made until then stay.
+  ///   What the microscope throws, and `NonFiniteStep` where the model is compiled with `nonFinite: .throw`; the steps
+  ///   made until then stay.
   @discardableResult
   public func fit(
     _ data: Samples<Scalar>, epochs: Int = 1, batchSize: Int = 32, schedule: LearningRateSchedule = .constant,
@@ -46,6 +47,7 @@ extension Sequential {
 
     let sight = try microscope.map { try MicroscopeSight($0, model: self, capacity: plan.capacity) }
     var history = History()
+    nonFiniteSteps = []
     var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
     let stepsPerEpoch = (training.count + batchSize - 1) / batchSize
     for epoch in 0..<epochs {
@@ -61,12 +63,14 @@ extension Sequential {
       reporter.finish(record)
       history.epochs.append(record)
     }
+    history.skippedSteps = nonFiniteSteps
     return history
   }
 
   /// One step on `data` as one batch; returns the loss and accuracy before the update.
   ///
-  /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit.
+  /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit; `NonFiniteStep` where the step
+  ///   was undone, whatever the model is compiled to do in `fit`.
   @discardableResult
   public func trainOnBatch(_ data: Samples<Scalar>) throws -> Evaluation {
     let plan = try prepare(data, batchSize: data.count)
@@ -113,6 +117,7 @@ extension Sequential {
     let rule = configuration.optimizer.updateRule
     var loss = 0.0
     var correct = 0
+    var skipped = 0
     try order.withUnsafeBufferPointer { order in
       var done = 0
       while done < order.count {
@@ -122,17 +127,24 @@ extension Sequential {
         let sums = plan.train(
           source, indices: order.baseAddress! + done, samples: samples,
           rule: rule.scalingLearningRate(by: learningRateFactor(done / batchSize)), step: stepCount)
+        done += samples
+        if plan.stepWasUndone {
+          skipped += samples
+          try undone(
+            plan, sums, source, order.baseAddress! + done - samples, samples, in: rows, epoch, (done - 1) / batchSize)
+          continue
+        }
         loss += sums.loss
         correct += sums.correct
-        done += samples
         reporter.update(epoch: epoch, done: done, of: order.count, started: started) {
-          average([LossSums(loss: loss, correct: correct)], samples: done)
+          average([LossSums(loss: loss, correct: correct)], samples: done - skipped)
         }
       }
     }
     let seconds = (ContinuousClock.now - started).inSeconds
     return EpochRecord(
-      epoch: epoch, training: average([LossSums(loss: loss, correct: correct)], samples: rows.count), validation: nil,
+      epoch: epoch, training: average([LossSums(loss: loss, correct: correct)], samples: rows.count - skipped),
+      validation: nil,
       seconds: seconds, samplesPerSecond: Double(rows.count) / max(seconds, 1e-9))
   }
 
@@ -141,8 +153,10 @@ extension Sequential {
   ) throws -> LossSums {
     guard let configuration else { throw ModelError.notCompiled }
     stepCount += 1
-    return plan.train(
+    let sums = plan.train(
       source, indices: indices, samples: samples, rule: configuration.optimizer.updateRule, step: stepCount)
+    guard plan.stepWasUndone else { return sums }
+    throw try nonFiniteStep(plan, sums, source, indices, samples, firstRow: Int(indices[0]), epoch: 0, batch: 0)
   }
 
   /// Builds the model for `data` where needed, checks that both fit, and returns a plan for its batches.

@@ -26,19 +26,24 @@ package final class StepTrainer<Scalar: NetworkScalar> {
 
   /// Makes `count` steps; the loss and accuracy are means over them, measured as the weights moved.
   ///
-  /// - Throws: `ModelError` where the model is no longer compiled.
+  /// - Throws: `ModelError` where the model is no longer compiled; `NonFiniteStep` where a step was undone.
   @discardableResult
   package func run(steps count: Int) throws -> Evaluation {
     let plan = try model.plan(samples: batchSize)
     guard let rule = model.configuration?.optimizer.updateRule else { throw ModelError.notCompiled }
     var sums = LossSums(loss: 0, correct: 0)
-    data.withSource { source in
+    try data.withSource { source in
       for _ in 0..<count {
         if position + batchSize > order.count { shuffle() }
-        order.withUnsafeBufferPointer { order in
+        try order.withUnsafeBufferPointer { order in
           model.stepCount += 1
-          let part = plan.train(
-            source, indices: order.baseAddress! + position, samples: batchSize, rule: rule, step: model.stepCount)
+          let indices = order.baseAddress! + position
+          let part = plan.train(source, indices: indices, samples: batchSize, rule: rule, step: model.stepCount)
+          if plan.stepWasUndone {
+            throw try model.nonFiniteStep(
+              plan, part, source, indices, batchSize, firstRow: data.rows.lowerBound, epoch: model.epochCount - 1,
+              batch: position / batchSize)
+          }
           sums.loss += part.loss
           sums.correct += part.correct
         }

@@ -87,4 +87,10 @@ extension Sequential {
 
   /// Sets all that is not trained to 0, so that nothing of a statistic that is not finite is left in the next.
   package func clearRunningState() { store?.state.zero() }
+
+  /// The layer of the parameters of stage `index` of a plan; nil where it has none.
+  package func layerName(ofStage index: Int) -> String? {
+    guard let network, let parameter = network.stages[index].parameters.first else { return nil }
+    return network.layers.first { $0.parameters.contains(parameter) }?.name
+  }
 }

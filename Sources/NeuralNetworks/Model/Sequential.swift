@@ -29,6 +29,8 @@ public final class Sequential<Scalar: NetworkScalar> {
   package var stepCount = 0
   /// Epochs finished since the model was made; each shuffles differently.
   package var epochCount = 0
+  /// The steps that the `fit` at hand has undone.
+  package var nonFiniteSteps: [NonFiniteStep] = []
   private var currentPlan: ExecutionPlan<Scalar>?
 
   /// A model of the given layers, in any precision.
@@ -87,14 +89,19 @@ public final class Sequential<Scalar: NetworkScalar> {
   ///   - loss: what is minimized; its mean over a batch is reported.
   ///   - threads: members of the team that computes a step; nil: as many as processors are there for this process, at
   ///     most 8. The weights do not depend on it.
+  ///   - nonFinite: what becomes of a step in which a number is not finite, `.ignore` by default. With the others a step
+  ///     commits weights, optimizer state, running statistics and random state only where the loss, the inputs and
+  ///     gradients of its layers and all it commits are finite; else all of it stays as it was, to the bit.
   /// - Throws: `ModelError` where an argument is out of range, or loss and output do not fit.
-  public func compile(optimizer: any Optimizer = Adam(), loss: Loss, threads: Int? = nil) throws {
+  public func compile(
+    optimizer: any Optimizer = Adam(), loss: Loss, threads: Int? = nil, nonFinite: NonFinitePolicy = .ignore
+  ) throws {
     try CompiledConfiguration.check(optimizer)
     if let threads, threads < 1 {
       throw ModelError.argument(name: "threads", problem: "must be at least 1, not \(threads)")
     }
     configuration = CompiledConfiguration(
-      optimizer: optimizer, loss: loss, threads: threads ?? min(8, availableProcessors()))
+      optimizer: optimizer, loss: loss, threads: threads ?? min(8, availableProcessors()), nonFinite: nonFinite)
     currentPlan = nil
     stepCount = 0
     store?.resetOptimizerState(vectors: optimizer.updateRule.stateVectors)
@@ -124,7 +131,8 @@ public final class Sequential<Scalar: NetworkScalar> {
     if let currentPlan, currentPlan.capacity >= samples { return currentPlan }
     let plan = try ExecutionPlan(
       network: network, store: store, loss: configuration?.loss ?? .meanSquaredError, capacity: samples,
-      threads: configuration?.threads ?? 1, seed: seed)
+      threads: configuration?.threads ?? 1, seed: seed,
+      isGuarded: configuration.map { $0.nonFinite != .ignore } ?? false)
     currentPlan = plan
     return plan
   }
@@ -146,6 +154,7 @@ package struct CompiledConfiguration {
   package var optimizer: any Optimizer
   package var loss: Loss
   package var threads: Int
+  package var nonFinite = NonFinitePolicy.ignore
 
   /// Refuses settings that cannot train.
   static func check(_ optimizer: any Optimizer) throws {

@@ -141,6 +141,13 @@ extension ExecutionPlan {
         team.barrier()
       }
     }
+    if let stepGuard, update != nil { return finishGuarded(member, stepGuard) }
+    finish(member)
+  }
+
+  /// Kernel gradients and updates: those of the first stage need no barrier.
+  @inline(__always)
+  func finish(_ member: Int) {
     finishStages(member, 0..<1)
     if trainingStages > 1 {
       team.barrier()

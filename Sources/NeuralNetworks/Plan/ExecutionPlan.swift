@@ -50,12 +50,24 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     case assess
   }
 
+  /// Undoes steps that are not finite; nil: nobody looks.
+  let stepGuard: StepGuard<Scalar>?
+
+  /// Whether the last training step was undone.
+  package var stepWasUndone: Bool { stepGuard?.rejected ?? false }
+  /// The last stage, in the order of the layers, whose gradient was not finite in a step that was undone.
+  package var nonFiniteGradientStage: Int? { stepGuard?.gradientStage }
+
+  /// Names of the running statistics that a step, undone, had made not finite.
+  package var nonFiniteStatistics: [String] { stepGuard?.statistics ?? [] }
+
   /// Binds `network` to memory for batches of up to `capacity` samples.
   ///
   /// - Throws: `InstructionSetError` where `LAMINA_KERNELS` is wrong; `ModelError.layer` where a user's layer is written
   ///   for another precision.
   init(
-    network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, capacity: Int, threads: Int, seed: UInt64
+    network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, capacity: Int, threads: Int, seed: UInt64,
+    isGuarded: Bool = false
   ) throws {
     self.capacity = capacity
     self.threads = threads
@@ -77,6 +89,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     inputs = memory.inputs
     labels = memory.labels
     targets = memory.targets
+    stepGuard =
+      isGuarded ? StepGuard(store: store, table: table, members: threads, stages: trainingStages) : nil
   }
 
   /// What the last stage made: rows of outputs for `samples` samples.
@@ -90,7 +104,11 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, rule: UpdateRule, step: Int
   ) -> LossSums {
     update = BoundUpdate(rule: rule, step: step)
-    return run(.train, source, indices, samples, step)
+    guard let stepGuard else { return run(.train, source, indices, samples, step) }
+    stepGuard.begin(rule: rule, step: step)
+    let sums = run(.train, source, indices, samples, step)
+    stepGuard.end(loss: sums.loss)
+    return sums
   }
 
   /// Forward, loss and backward without an update: the gradients are left in the store.

@@ -34,6 +34,8 @@ final class ParameterStore<Scalar: NetworkScalar> {
   let gradients: AlignedBuffer<Scalar>
   /// The optimizer's vectors, each laid out as `weights`, one after the other.
   private(set) var optimizerState = AlignedBuffer<Scalar>(zeroedCapacity: 0)
+  /// Raised by every change other than a step's.
+  private(set) var version = 0
 
   init(records: [NetworkBuilder.ParameterRecord], stages: [StageLayout]) {
     slots = records.map { Slot(name: $0.name, specification: $0.specification, pieces: []) }
@@ -87,6 +89,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
   /// Makes `count` zeroed vectors of optimizer state.
   func resetOptimizerState(vectors count: Int) {
     optimizerState = AlignedBuffer(zeroedCapacity: count * weights.capacity)
+    version += 1
   }
 
   /// Address of vector `index` of the optimizer's state.
@@ -136,6 +139,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
 
   /// Sets the values of parameter `index`, row-major.
   func write(_ values: some Collection<Scalar>, to index: Int) {
+    version += 1
     let slot = slots[index]
     let values = Array(values)
     precondition(values.count == slot.count, "parameter \(slot.name) has \(slot.count) values, not \(values.count)")
