@@ -38,6 +38,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   var update: BoundUpdate?
   var step = 0
   var sums = LossSums(loss: 0, correct: 0)
+  /// Whether some γ or β does not learn in this step.
+  var hasFrozenParameters = false
 
   enum Task {
     case train
@@ -118,7 +120,16 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.indices = indices
     self.step = step
     sampleCount = samples
+    let normalizations = store.normalizations
+    if normalizations.needsPreparation, task == .train || task == .gradients {
+      normalizations.prepare(step: step, store: store)
+    }
+    hasFrozenParameters = normalizations.hasFrozenParameters
+    let penalty = normalizations.hasPenalties && task != .infer ? normalizations.penalty(store) : 0
     team.run(self)
+    if normalizations.hasConstraints, task == .train { normalizations.constrain(store) }
+    // The loss is a sum over rows, of which the mean is reported.
+    if penalty > 0 { sums.loss += penalty * Double(samples * stages[trainingStages - 1].outputRowsPerSample) }
     return sums
   }
 

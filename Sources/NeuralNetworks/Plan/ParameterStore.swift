@@ -34,8 +34,11 @@ final class ParameterStore<Scalar: NetworkScalar> {
   let gradients: AlignedBuffer<Scalar>
   /// The optimizer's vectors, each laid out as `weights`, one after the other.
   private(set) var optimizerState = AlignedBuffer<Scalar>(zeroedCapacity: 0)
+  /// What the steps read of the normalizations' switches.
+  let normalizations: NormalizationTable
 
   init(records: [NetworkBuilder.ParameterRecord], stages: [StageLayout]) {
+    normalizations = NormalizationTable(stages.flatMap(\.normalizations))
     slots = records.map { Slot(name: $0.name, specification: $0.specification, pieces: []) }
     var trainableCount = 0
     var stateCount = 0
@@ -48,7 +51,11 @@ final class ParameterStore<Scalar: NetworkScalar> {
         let owned = stage.isTiled || tile == 0 ? stage.parameters : []
         for index in owned {
           let slot = slots[index]
-          let columns = stage.isTiled ? stage.boundaries[tile]..<stage.boundaries[tile + 1] : 0..<slot.columns
+          // A single number of state is kept with the first tile.
+          let isSingle = slot.columns < stage.outputColumns && stage.isTiled
+          if isSingle && tile > 0 { continue }
+          let columns =
+            stage.isTiled && !isSingle ? stage.boundaries[tile]..<stage.boundaries[tile + 1] : 0..<slot.columns
           let stride = stage.padsKernel(index) ? Self.paddedWidth(columns.count) : columns.count
           let size = padded(slot.rows * stride)
           let isTrainable = slot.specification.isTrainable
@@ -163,7 +170,7 @@ extension StageLayout {
     var result: [Int] = []
     func add(_ normalization: NetworkBuilder.Normalization) {
       result += [normalization.gamma, normalization.beta].compactMap { $0 }
-      result += [normalization.movingMean, normalization.movingVariance]
+      result += normalization.state
     }
     switch core {
     case .dense(let kernel, let bias): result += [kernel] + [bias].compactMap { $0 }
