@@ -108,6 +108,20 @@ enum GoldenVectors {
     }
   }
 
+  /// `trajectories.json`.
+  struct Trajectories: Decodable {
+    let runs: [Run]
+
+    struct Run: Decodable {
+      let seed: Int
+      let framework: String
+      let placement: String
+      let optimizer: String
+      let losses: Array
+      let final: [Array]
+    }
+  }
+
   /// Inputs that the script and the tests make from a seed: sums of four 10-bit fields of splitmix64, as multiples of
   /// 1/256 around 0.
   static func hashed(seed: Int, count: Int) -> [Double] {

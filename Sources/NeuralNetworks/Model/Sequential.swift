@@ -163,7 +163,8 @@ package struct CompiledConfiguration {
     case .momentum(let learningRate, let momentum, _):
       try finite(learningRate, "learningRate")
       try share(momentum, "momentum")
-    case .adam(let learningRate, let beta1, let beta2, let epsilon, let weightDecay):
+    case .adam(let learningRate, let beta1, let beta2, let epsilon, let weightDecay),
+      .adamCorrectingEpsilon(let learningRate, let beta1, let beta2, let epsilon, let weightDecay):
       try finite(learningRate, "learningRate")
       try share(beta1, "beta1")
       try share(beta2, "beta2")
