@@ -108,6 +108,23 @@ enum GoldenVectors {
     }
   }
 
+  /// `layer_normalization.json`.
+  struct LayerNormalization: Decodable {
+    let cases: [Case]
+
+    struct Case: Decodable {
+      let seed: Int
+      let shape: [Int]
+      let epsilon: Double
+      let center: Bool
+      let scale: Bool
+      let y: Array
+      let dx: Array
+      let dgamma: Array?
+      let dbeta: Array?
+    }
+  }
+
   /// `trajectories.json`.
   struct Trajectories: Decodable {
     let runs: [Run]

@@ -55,7 +55,8 @@ struct ModelFileTests {
         axis: 1, momentum: .weightOfOld(0.75), epsilon: 0.5, center: false, scale: false,
         movingVarianceInitializer: .constant(3), name: "norm"),
       Dense(2, biasInitializer: .uniform(low: -1, high: 2)), Activation.elu(alpha: 0.25), Activation.gelu, Dropout(0.3),
-      Flatten(name: "flat"), Activation.selu, Dense(1, activation: .sigmoid),
+      LayerNormalization(epsilon: 0.25, center: false, name: "rows"), Flatten(name: "flat"), Activation.selu,
+      Dense(1, activation: .sigmoid),
     ])
     try model.build(inputShape: [2, 3])
     try Fixtures.withFolder { folder in

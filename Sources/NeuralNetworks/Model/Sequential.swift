@@ -68,7 +68,7 @@ public final class Sequential<Scalar: NetworkScalar> {
       }
       return
     }
-    let network = try NetworkLayout(layers: layers, inputShape: inputShape)
+    let network = try NetworkLayout(layers: layers, inputShape: inputShape, precision: Scalar.self)
     let store = ParameterStore<Scalar>(records: network.records, stages: network.stages)
     try store.initialize(seed: seed)
     self.store = store

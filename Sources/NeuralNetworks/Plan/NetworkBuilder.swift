@@ -62,7 +62,13 @@ public struct NetworkBuilder {
     var deviation: Int
   }
 
-  init(inputShape: [Int]) { shape = inputShape }
+  /// The precision that the model computes in.
+  let precision: any NetworkScalar.Type
+
+  init(inputShape: [Int], precision: any NetworkScalar.Type) {
+    shape = inputShape
+    self.precision = precision
+  }
 
   /// The product with a kernel of shape (last axis, units), and a bias.
   ///
