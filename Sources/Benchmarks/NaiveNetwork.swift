@@ -157,7 +157,7 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
     for parameter in parameters {
       let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
       let (first, second) = (parameter.first.pointer, parameter.second.pointer)
-      switch rule {
+      switch rule.at(step: steps) {
       case .sgd(let rate):
         ReferenceKernels.sgd(w, g, count, rate, 1)
       case .momentum(let rate, let momentum, let nesterov):
@@ -166,6 +166,7 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
         let correction = (1 - power(beta2)).squareRoot() / (1 - power(beta1))
         ReferenceKernels.adam(
           w, g, first, second, count, rate * correction, beta1, beta2, epsilon, 1 - rate * weightDecay)
+      case .adamCorrectingEpsilon: break  // `at(step:)` has made it Keras's form
       case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
         ReferenceKernels.rmsprop(
           w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)

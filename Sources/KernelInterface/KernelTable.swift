@@ -11,6 +11,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let activations = ActivationKernels<Scalar>()
   /// Moments, normalization and their gradients.
   public let batchNormalization = BatchNormalizationKernels<Scalar>()
+  /// Normalization of rows.
+  public let layerNormalization = LayerNormalizationKernels<Scalar>()
   /// Parameter updates.
   public let optimizers = OptimizerKernels<Scalar>()
   /// Losses with their gradients.

@@ -20,6 +20,9 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.batchNormalization.backward = batchNormalizationBackward
   table.batchNormalization.updateMovingAverage = updateMovingAverage
 
+  table.layerNormalization.forward = layerNormalize
+  table.layerNormalization.backward = layerNormalizeBackward
+
   table.reductions.columnSums = columnSums
   table.reductions.sumOfSquares = sumOfSquares
   table.reductions.allFinite = allFinite

@@ -20,6 +20,10 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
   case label(row: Int, label: Int, classes: Int)
   /// A number that is not finite where only finite ones make sense.
   case notFinite(what: String)
+  /// A normalization would take the variance of a single value.
+  case singleValue(layer: String)
+  /// No normalization has this name.
+  case unknownNormalization(String, known: [String])
   /// No parameter has this name.
   case unknownParameter(String, known: [String])
 
@@ -38,6 +42,11 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
     case .label(let row, let label, let classes):
       "label \(label) in row \(row) is outside 0 ..< \(classes); the last layer must have one unit per class"
     case .notFinite(let what): "\(what) is not finite (NaN or infinity)"
+    case .singleValue(let layer):
+      "layer '\(layer)': one value per feature has no variance; give it batches of at least 2 rows, or let it normalize "
+        + "by its running statistics and not update them"
+    case .unknownNormalization(let name, let known):
+      "no normalization is named '\(name)'; there are \(known.joined(separator: ", "))"
     case .unknownParameter(let name, let known):
       "no parameter is named '\(name)'; there are \(known.joined(separator: ", "))"
     }

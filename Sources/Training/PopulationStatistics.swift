@@ -22,7 +22,7 @@ extension Sequential {
   ) throws -> [PopulationStatistics] {
     let boundaries = try statisticsBatches(of: sites, count: data.count, batchSize: batchSize)
     let largest = zip(boundaries, boundaries.dropFirst()).map { $1 - $0 }.max() ?? 1
-    let plan = try statisticsPlan(samples: largest)
+    let plan = try planWithoutDropout(samples: largest)
     let names = sites.map { ("\($0.name).moving_mean", "\($0.name).moving_variance") }
     var sums = sites.map {
       PopulationStatistics(
@@ -39,7 +39,9 @@ extension Sequential {
       try order.withUnsafeBufferPointer { order in
         for (start, end) in zip(boundaries, boundaries.dropFirst()) {
           clearRunningState()
-          plan.observe(source, indices: order.baseAddress! + start, samples: end - start, step: stepCount + 1)
+          observingStatistics {
+            plan.observe(source, indices: order.baseAddress! + start, samples: end - start, step: stepCount + 1)
+          }
           for (index, site) in sites.enumerated() {
             let m = Double((end - start) * site.valuesPerSample)
             let weight = Double(end - start) / total

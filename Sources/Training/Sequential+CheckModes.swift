@@ -66,7 +66,7 @@ extension Sequential {
     guard isCompiled else { throw ModelError.notCompiled }
     try build(inputShape: data.inputShape)
     try check(data, needsTargets: true)
-    let sites = normalizationSites
+    let sites = normalizationSites.filter(\.tracks)
     let saved = try runningState()
     defer { restore(saved) }
 

@@ -107,6 +107,8 @@ extension Sequential {
     guard batchSize >= 1 else {
       throw ModelError.argument(name: "batchSize", problem: "must be at least 1, not \(batchSize)")
     }
+    try checkVariance(samples: min(batchSize, data.count), training: false)
+    if data.count % batchSize > 0 { try checkVariance(samples: data.count % batchSize, training: false) }
     let plan = try plan(samples: min(batchSize, data.count))
     let order = data.rows.map { Int32($0) }
     data.withSource { source in

@@ -6,13 +6,16 @@ import RandomNumbers
 extension Sequential {
   /// Trains on `data`, epoch by epoch, and returns what was measured.
   ///
-  /// Each epoch visits every sample once, in batches of `batchSize` (the last may be smaller). The order is drawn from the
+  /// Each epoch visits every sample once, in batches of `batchSize`; `raggedBatches` says what becomes of rows left over.
+  /// The order is drawn from the
   /// model's seed and the epoch's number, so that two models of one seed see the same batches.
   ///
   /// - Parameters:
   ///   - data: inputs and targets.
   ///   - epochs: how often the data are visited, 1 by default.
   ///   - batchSize: samples per step, 32 by default.
+  ///   - raggedBatches: what becomes of a smaller last batch; by default it is a batch like the others, but for a single
+  ///     row that a normalization has no variance of: it joins the batch before it.
   ///   - schedule: how the learning rate moves over all steps of this call, constant by default.
   ///   - shuffle: whether each epoch has an order of its own, true by default.
   ///   - validationData: what is evaluated after each epoch.
@@ -25,10 +28,10 @@ extension Sequential {
   ///   made until then stay.
   @discardableResult
   public func fit(
-    _ data: Samples<Scalar>, epochs: Int = 1, batchSize: Int = 32, schedule: LearningRateSchedule = .constant,
-    shuffle: Bool = true, validationData: Samples<Scalar>? = nil, validationSplit: Double = 0,
-    verbose: Verbosity = .auto,
-    output: ProgressOutput = .standardOutput, microscope: Microscope? = nil
+    _ data: Samples<Scalar>, epochs: Int = 1, batchSize: Int = 32, raggedBatches: RaggedBatchPolicy = .automatic,
+    schedule: LearningRateSchedule = .constant, shuffle: Bool = true, validationData: Samples<Scalar>? = nil,
+    validationSplit: Double = 0, verbose: Verbosity = .auto, output: ProgressOutput = .standardOutput,
+    microscope: Microscope? = nil
   ) throws -> History {
     guard epochs >= 1 else {
       throw ModelError.argument(name: "epochs", problem: "must be at least 1, not \(epochs)")
@@ -42,20 +45,19 @@ extension Sequential {
       let parts = try data.split(validationFraction: validationSplit)
       (training, validation) = (parts.training, parts.validation)
     }
-    let plan = try prepare(training, batchSize: batchSize)
+    try prepareData(training, batchSize: batchSize)
+    let batches = try EpochBatches(of: training.count, batchSize: batchSize, policy: raggedBatches, model: self)
+    let plan = try plan(samples: batches.largest)
     if let validation { try check(validation, needsTargets: true) }
 
     let sight = try microscope.map { try MicroscopeSight($0, model: self, capacity: plan.capacity) }
     var history = History()
     nonFiniteSteps = []
     var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
-    let stepsPerEpoch = (training.count + batchSize - 1) / batchSize
     for epoch in 0..<epochs {
       var record = try training.withSource { source in
-        try trainEpoch(
-          plan, source, training.rows, epoch, batchSize: batchSize, shuffle: shuffle, sight, &reporter
-        ) { step in
-          schedule.factor(step: epoch * stepsPerEpoch + step, of: epochs * stepsPerEpoch)
+        try trainEpoch(plan, source, training.rows, epoch, batches, shuffle: shuffle, sight, &reporter) { step in
+          schedule.factor(step: epoch * batches.steps + step, of: epochs * batches.steps)
         }
       }
       epochCount += 1
@@ -69,8 +71,9 @@ extension Sequential {
 
   /// One step on `data` as one batch; returns the loss and accuracy before the update.
   ///
-  /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit; `NonFiniteStep` where the step
-  ///   was undone, whatever the model is compiled to do in `fit`.
+  /// - Throws: `ModelError` where the model is not compiled, data and model do not fit, or a single row meets a
+  ///   normalization that needs its variance (`.singleValue`); `NonFiniteStep` where the step was undone, whatever the
+  ///   model is compiled to do in `fit`.
   @discardableResult
   public func trainOnBatch(_ data: Samples<Scalar>) throws -> Evaluation {
     let plan = try prepare(data, batchSize: data.count)
@@ -103,11 +106,12 @@ extension Sequential {
   // MARK: Parts
 
   private func trainEpoch(
-    _ plan: ExecutionPlan<Scalar>, _ source: BatchSource<Scalar>, _ rows: Range<Int>, _ epoch: Int, batchSize: Int,
-    shuffle: Bool, _ sight: MicroscopeSight<Scalar>?, _ reporter: inout ProgressReporter,
+    _ plan: ExecutionPlan<Scalar>, _ source: BatchSource<Scalar>, _ rows: Range<Int>, _ epoch: Int,
+    _ batches: EpochBatches, shuffle: Bool, _ sight: MicroscopeSight<Scalar>?, _ reporter: inout ProgressReporter,
     learningRateFactor: (Int) -> Double
   ) throws -> EpochRecord {
     guard let configuration else { preconditionFailure("prepare(_:batchSize:) has checked this") }
+    defer { overrideStatistics(nil) }
     let started = ContinuousClock.now
     var order = rows.map { Int32($0) }
     if shuffle {
@@ -120,32 +124,32 @@ extension Sequential {
     var skipped = 0
     try order.withUnsafeBufferPointer { order in
       var done = 0
-      while done < order.count {
-        let samples = min(batchSize, order.count - done)
-        try sight?.look(plan, source, order.baseAddress! + done, samples, epoch: epoch)
+      for step in 0..<batches.steps {
+        let samples = batches.size(of: step)
+        if step == batches.steps - 1 { overrideStatistics(batches.lastOverride) }
+        let indices = order.baseAddress! + done
+        try sight?.look(plan, source, indices, samples, epoch: epoch)
         stepCount += 1
         let sums = plan.train(
-          source, indices: order.baseAddress! + done, samples: samples,
-          rule: rule.scalingLearningRate(by: learningRateFactor(done / batchSize)), step: stepCount)
+          source, indices: indices, samples: samples, rule: rule.scalingLearningRate(by: learningRateFactor(step)),
+          step: stepCount)
         done += samples
         if plan.stepWasUndone {
           skipped += samples
-          try undone(
-            plan, sums, source, order.baseAddress! + done - samples, samples, in: rows, epoch, (done - 1) / batchSize)
+          try undone(plan, sums, source, indices, samples, in: rows, epoch, step)
           continue
         }
         loss += sums.loss
         correct += sums.correct
-        reporter.update(epoch: epoch, done: done, of: order.count, started: started) {
+        reporter.update(epoch: epoch, done: done, of: batches.samples, started: started) {
           average([LossSums(loss: loss, correct: correct)], samples: done - skipped)
         }
       }
     }
     let seconds = (ContinuousClock.now - started).inSeconds
     return EpochRecord(
-      epoch: epoch, training: average([LossSums(loss: loss, correct: correct)], samples: rows.count - skipped),
-      validation: nil,
-      seconds: seconds, samplesPerSecond: Double(rows.count) / max(seconds, 1e-9))
+      epoch: epoch, training: average([LossSums(loss: loss, correct: correct)], samples: batches.samples - skipped),
+      validation: nil, seconds: seconds, samplesPerSecond: Double(batches.samples) / max(seconds, 1e-9))
   }
 
   private func step(
@@ -161,12 +165,17 @@ extension Sequential {
 
   /// Builds the model for `data` where needed, checks that both fit, and returns a plan for its batches.
   func prepare(_ data: Samples<Scalar>, batchSize: Int) throws -> ExecutionPlan<Scalar> {
+    try prepareData(data, batchSize: batchSize)
+    try checkVariance(samples: min(batchSize, data.count), training: true)
+    return try plan(samples: min(batchSize, data.count))
+  }
+
+  private func prepareData(_ data: Samples<Scalar>, batchSize: Int) throws {
     guard isCompiled else { throw ModelError.notCompiled }
     guard batchSize >= 1 else {
       throw ModelError.argument(name: "batchSize", problem: "must be at least 1, not \(batchSize)")
     }
     try build(inputShape: data.inputShape)
     try check(data, needsTargets: true)
-    return try plan(samples: min(batchSize, data.count))
   }
 }

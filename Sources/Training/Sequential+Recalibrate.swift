@@ -67,7 +67,7 @@ extension Sequential {
   public func recalibrate(on data: Samples<Scalar>, batchSize: Int = 32) throws -> Recalibration {
     try build(inputShape: data.inputShape)
     try check(data, needsTargets: false)
-    let sites = normalizationSites
+    let sites = normalizationSites.filter(\.tracks)
     let populations = try populationStatistics(of: sites, on: data, batchSize: batchSize)
     for (site, population) in zip(sites, populations)
     where !(population.mean + population.variance).allSatisfy({ Scalar($0).isFinite }) {
@@ -93,6 +93,11 @@ extension Sequential {
   func setMovingStatistics(of site: NormalizationSite, to population: PopulationStatistics) throws {
     try setParameter(
       "\(site.name).moving_mean", to: Tensor(shape: [site.features], scalars: population.mean.map { Scalar($0) }))
+    // Renormalization keeps the deviation that its variance is the square of.
+    if parameters.contains(where: { $0.name == "\(site.name).moving_stddev" }) {
+      let deviations = population.variance.map { Scalar(($0 + site.epsilon).squareRoot()) }
+      try setParameter("\(site.name).moving_stddev", to: Tensor(shape: [site.features], scalars: deviations))
+    }
     try setParameter(
       "\(site.name).moving_variance",
       to: Tensor(shape: [site.features], scalars: population.variance.map { Scalar($0) }))

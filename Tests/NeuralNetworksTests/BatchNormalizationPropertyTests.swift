@@ -127,7 +127,7 @@ struct BatchNormalizationPropertyTests {
   @Test("Inference is one affine map per feature, of the moving statistics")
   func inference() throws {
     let columns = 70
-    let layer = BatchNormalization(momentum: 0.5, epsilon: Self.epsilon)
+    let layer = BatchNormalization(momentum: .weightOfOld(0.5), epsilon: Self.epsilon)
     let model = Sequential<Double>(layers: [layer])
     try model.compile(optimizer: SGD(learningRate: 0.1), loss: .meanSquaredError, threads: 2)
     try model.build(inputShape: [columns])
@@ -154,7 +154,7 @@ struct BatchNormalizationPropertyTests {
 
   @Test("Inference with momentum 0 agrees with the training outputs of the batch; before training it does not")
   func momentumZero() throws {
-    let alone = try Alone(rows: 33, columns: 70, layer: BatchNormalization(momentum: 0), offset: 5)
+    let alone = try Alone(rows: 33, columns: 70, layer: BatchNormalization(momentum: .weightOfOld(0)), offset: 5)
     let before = try alone.model.predict(alone.inputs)
     let training = try alone.trainingOutputs()
     let after = try alone.model.predict(alone.inputs)
@@ -167,7 +167,7 @@ struct BatchNormalizationPropertyTests {
   @Test("moving = momentum·moving + (1 − momentum)·batch, with the biased variance", arguments: [0, 0.5, 0.99, 1.0])
   func movingStatistics(momentum: Double) throws {
     let (rows, columns) = (9, 70)
-    let model = Sequential<Double>(layers: [BatchNormalization(momentum: momentum)])
+    let model = Sequential<Double>(layers: [BatchNormalization(momentum: .weightOfOld(momentum))])
     try model.compile(optimizer: SGD(learningRate: 0), loss: .meanSquaredError, threads: 2)
     var generator = Philox(seed: 5, purpose: "moving statistics")
     var mean = [Double](repeating: 0, count: columns)

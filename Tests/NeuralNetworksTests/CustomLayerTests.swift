@@ -16,7 +16,7 @@ struct CustomLayerTests {
   private func train<Scalar: NetworkScalar>(_: Scalar.Type) throws {
     // Which of two rings a point lies on: a square makes it linear.
     let model = Sequential<Scalar>(layers: [
-      Dense(8), ScaledSquare<Scalar>(), BatchNormalization(momentum: 0.9), Dense(2),
+      Dense(8), ScaledSquare<Scalar>(), BatchNormalization(momentum: .weightOfOld(0.9)), Dense(2),
     ])
     try model.compile(
       optimizer: Adam(learningRate: 0.05), loss: .sparseCategoricalCrossEntropy(fromLogits: true), threads: 2)

@@ -37,11 +37,9 @@ struct DeepGradientTests {
     ).run()
   }
 
-  @Test("One sample: a normalization's variance is 0, its output β")
+  @Test("One sample: no normalization, whose variance it would not have")
   func oneSample() throws {
-    let layers: [any Layer] = [
-      Dense(60, activation: .tanh), BatchNormalization(), Dense(100, activation: .relu), Dense(3),
-    ]
+    let layers: [any Layer] = [Dense(60, activation: .tanh), Dense(100, activation: .relu), Dense(3)]
     try GradientCheck(layers: layers, inputShape: [9], rows: 1, loss: .meanSquaredError).run()
   }
 }

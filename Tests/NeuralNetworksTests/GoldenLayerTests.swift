@@ -62,7 +62,8 @@ struct GoldenLayerTests {
     let columns = sample[sample.count - 1]
     let rows = item.shape.reduce(1, *) / columns
     let layer = BatchNormalization(
-      axis: item.axis, momentum: item.momentum, epsilon: item.epsilon, center: item.center, scale: item.scale,
+      axis: item.axis, momentum: .weightOfOld(item.momentum), epsilon: item.epsilon, center: item.center,
+      scale: item.scale,
       name: "bn")
     let model = Sequential<Scalar>(layers: [
       Offset<Scalar>(rows: rows, columns: columns), layer, GivenGradient<Scalar>(gradient: item.backward.dy.values),

@@ -73,7 +73,8 @@ struct GoldenTrainingRunTests {
   private func layers(_ vectors: GoldenVectors.TrainingRun, after: Bool) -> [any Layer] {
     var layers: [any Layer] = []
     for (index, units) in [5, 4].enumerated() {
-      let normalization = BatchNormalization(momentum: vectors.momentum, epsilon: vectors.epsilon, name: "bn\(index)")
+      let normalization = BatchNormalization(
+        momentum: .weightOfOld(vectors.momentum), epsilon: vectors.epsilon, name: "bn\(index)")
       layers.append(Dense(units, name: "dense\(index)"))
       layers += after ? [Activation.relu, normalization] : [normalization, Activation.relu]
     }

@@ -78,6 +78,80 @@ enum GoldenVectors {
     }
   }
 
+  /// `normalization_conventions.json`.
+  struct NormalizationConventions: Decodable {
+    let cases: [Case]
+
+    struct Case: Decodable {
+      let seed: Int
+      let convention: String
+      let shape: [Int]
+      let axis: Int
+      let mode: String
+      let affine: Bool
+      let renorm: Renorm?
+      let y: Array
+      let dx: Array
+      let dgamma: Array?
+      let dbeta: Array?
+      let meanAfterOne: Array
+      let varianceAfterOne: Array
+      let mean: Array
+      let variance: Array
+      let inference: Array
+    }
+
+    struct Renorm: Decodable {
+      let rmax: Double
+      let rmin: Double
+      let dmax: Double
+    }
+  }
+
+  /// `layer_normalization.json`.
+  struct LayerNormalization: Decodable {
+    let cases: [Case]
+
+    struct Case: Decodable {
+      let seed: Int
+      let shape: [Int]
+      let epsilon: Double
+      let center: Bool
+      let scale: Bool
+      let y: Array
+      let dx: Array
+      let dgamma: Array?
+      let dbeta: Array?
+    }
+  }
+
+  /// `trajectories.json`.
+  struct Trajectories: Decodable {
+    let runs: [Run]
+
+    struct Run: Decodable {
+      let seed: Int
+      let framework: String
+      let placement: String
+      let optimizer: String
+      let losses: Array
+      let final: [Array]
+    }
+  }
+
+  /// Inputs that the script and the tests make from a seed: sums of four 10-bit fields of splitmix64, as multiples of
+  /// 1/256 around 0.
+  static func hashed(seed: Int, count: Int) -> [Double] {
+    (0..<UInt64(count)).map { index in
+      var z = ((UInt64(seed) << 32) &+ index &+ 1) &* 0x9e37_79b9_7f4a_7c15
+      z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+      z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+      z ^= z >> 31
+      let sum = (0..<4).reduce(0) { $0 + Int((z >> UInt64(16 * $1)) & 1023) }
+      return Double(sum - 2046) / 256
+    }
+  }
+
   /// `optimizers.json`.
   struct Optimizers: Decodable {
     let initial: Array

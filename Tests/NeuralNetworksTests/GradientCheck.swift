@@ -24,6 +24,8 @@ struct GradientCheck {
   var loss: Loss
   /// What inputs, parameters and directions are drawn from.
   var seed: UInt64 = 1
+  /// Done to every model before its gradients are looked at.
+  var prepare: (Sequential<Double>) throws -> Void = { _ in }
 
   private static let steps = [0x1p-10, 0x1p-14, 0x1p-18, 0x1p-22]
   private static let roundings = 64.0
@@ -107,6 +109,7 @@ struct GradientCheck {
     try model.build(inputShape: inputShape)
     var generator = Philox(seed: seed, purpose: "gradient check")
     try model.randomizeVectors(&generator)
+    try prepare(model)
     return (model, try randomSamples(&generator, count: rows, model: model, loss: loss))
   }
 }

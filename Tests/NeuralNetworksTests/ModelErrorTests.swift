@@ -47,8 +47,9 @@ struct ModelErrorTests {
       ) { try build(BatchNormalization(axis: axis)) }
     }
     for momentum in [-0.1, 1.1, Double.nan] {
-      expect(.layer(name: "batch_normalization", problem: "momentum must be in 0 ... 1, not \(momentum)")) {
-        try build(BatchNormalization(momentum: momentum))
+      expect(.layer(name: "batch_normalization", problem: "momentum must be in 0 ... 1, not weightOfOld(\(momentum))"))
+      {
+        try build(BatchNormalization(momentum: .weightOfOld(momentum)))
       }
     }
     for epsilon in [-1e-3, Double.infinity, Double.nan] {

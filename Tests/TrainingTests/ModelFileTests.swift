@@ -52,10 +52,11 @@ struct ModelFileTests {
     let model = Sequential<Float>(layers: [
       Dense(4, activation: .leakyReLU(negativeSlope: 0.125), useBias: false, kernelInitializer: .orthogonal(gain: 2)),
       BatchNormalization(
-        axis: 1, momentum: 0.75, epsilon: 0.5, center: false, scale: false,
+        axis: 1, momentum: .weightOfOld(0.75), epsilon: 0.5, center: false, scale: false,
         movingVarianceInitializer: .constant(3), name: "norm"),
       Dense(2, biasInitializer: .uniform(low: -1, high: 2)), Activation.elu(alpha: 0.25), Activation.gelu, Dropout(0.3),
-      Flatten(name: "flat"), Activation.selu, Dense(1, activation: .sigmoid),
+      LayerNormalization(epsilon: 0.25, center: false, name: "rows"), Flatten(name: "flat"), Activation.selu,
+      Dense(1, activation: .sigmoid),
     ])
     try model.build(inputShape: [2, 3])
     try Fixtures.withFolder { folder in
@@ -63,6 +64,45 @@ struct ModelFileTests {
       let loaded: Sequential<Float> = try ModelFile(contentsOf: folder + "/m").makeModel()
       #expect(loaded.layers.map { LayerConfiguration($0) } == model.layers.map { LayerConfiguration($0) })
       #expect(try loaded.weightsSHA256() == model.weightsSHA256())
+    }
+  }
+
+  @Test("Every setting of a batch normalization survives, and a cumulative average goes on")
+  func normalizationSettings() throws {
+    let layers = [
+      BatchNormalization(
+        convention: .pytorch, affine: false, movingMeanInitializer: .constant(2), name: "pytorch"),
+      BatchNormalization(trackRunningStatistics: false, virtualBatchSize: 4, name: "none"),
+      BatchNormalization(
+        betaRegularizer: .l1(0.5), gammaRegularizer: .l1l2(l1: 0.25, l2: 0.125), betaConstraint: .nonNegative,
+        gammaConstraint: .maxNorm(3), renormalization: BatchRenormalization(rmax: .constant(2)), name: "renorm"),
+      BatchNormalization(convention: .paper, gammaConstraint: .unitNorm, name: "paper"),
+    ]
+    let model = Sequential<Float>(layers: [Dense(70)] + layers + [Dense(3)])
+    try model.compile(optimizer: SGD(), loss: .sparseCategoricalCrossEntropy(fromLogits: true))
+    let data: Samples<Float> = try Fixtures.clusters(count: 20)
+    try model.fit(data, batchSize: 10, verbose: .silent)
+    try Fixtures.withFolder { folder in
+      try model.save(to: folder + "/m")
+      let loaded: Sequential<Float> = try ModelFile(contentsOf: folder + "/m").makeModel()
+      #expect(loaded.layers.map { LayerConfiguration($0) } == model.layers.map { LayerConfiguration($0) })
+      #expect(try loaded.weightsSHA256() == model.weightsSHA256())
+      #expect(try loaded.parameter("paper.batch_count").scalars == [2])
+      try loaded.compile(optimizer: SGD(), loss: .sparseCategoricalCrossEntropy(fromLogits: true))
+      try loaded.trainOnBatch(data)
+      try model.trainOnBatch(data)
+      #expect(try loaded.weightsSHA256() == model.weightsSHA256())
+      #expect(try loaded.parameter("paper.batch_count").scalars == [3])
+    }
+  }
+
+  @Test("A momentum that is a plain number, as version 0.1 wrote it, weighs the old value")
+  func oldMomentum() throws {
+    let text = #"{"axis":-1,"momentum":0.75,"epsilon":0.5,"center":true,"scale":false}"#
+    let layer = try JSONDecoder().decode(BatchNormalization.self, from: Data(text.utf8))
+    #expect(layer == BatchNormalization(momentum: .weightOfOld(0.75), epsilon: 0.5, scale: false))
+    #expect(throws: DecodingError.self) {
+      try JSONDecoder().decode(BatchNormalization.Momentum.self, from: Data(#""often""#.utf8))
     }
   }
 

@@ -9,7 +9,7 @@ import Training
   /// One normalization first, so that its statistics are the data's own.
   private func model(momentum: Double = 0.99) throws -> Sequential<Double> {
     let model = Sequential<Double>(layers: [
-      BatchNormalization(momentum: momentum, name: "first"), Dense(20, activation: .relu), Dropout(0.5),
+      BatchNormalization(momentum: .weightOfOld(momentum), name: "first"), Dense(20, activation: .relu), Dropout(0.5),
       BatchNormalization(name: "second"), Dense(3, activation: .softmax),
     ])
     try model.compile(loss: .sparseCategoricalCrossEntropy(), threads: 2)

@@ -6,6 +6,8 @@ public enum LayerConfiguration: Sendable, Equatable, Codable {
   case activation(Activation)
   /// A `BatchNormalization`.
   case batchNormalization(BatchNormalization)
+  /// A `LayerNormalization`.
+  case layerNormalization(LayerNormalization)
   /// A `Dropout`.
   case dropout(Dropout)
   /// A `Flatten`.
@@ -17,6 +19,7 @@ public enum LayerConfiguration: Sendable, Equatable, Codable {
     case let layer as Dense: self = .dense(layer)
     case let layer as Activation: self = .activation(layer)
     case let layer as BatchNormalization: self = .batchNormalization(layer)
+    case let layer as LayerNormalization: self = .layerNormalization(layer)
     case let layer as Dropout: self = .dropout(layer)
     case let layer as Flatten: self = .flatten(layer)
     default: return nil
@@ -29,6 +32,7 @@ public enum LayerConfiguration: Sendable, Equatable, Codable {
     case .dense(let layer): layer
     case .activation(let layer): layer
     case .batchNormalization(let layer): layer
+    case .layerNormalization(let layer): layer
     case .dropout(let layer): layer
     case .flatten(let layer): layer
     }

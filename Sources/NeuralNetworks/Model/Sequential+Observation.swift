@@ -6,6 +6,8 @@ package struct NormalizationSite: Sendable {
   package let layer: Int
   package let name: String
   package let epsilon: Double
+  /// Whether running statistics exist.
+  package let tracks: Bool
   /// Features, and how a sample lies around them: (outer, features, inner).
   package let features: Int
   package let outer: Int
@@ -35,7 +37,8 @@ extension Sequential {
       let shape = network.layers[index].outputShape
       let axis = layer.axis < 0 ? shape.count + layer.axis : layer.axis - 1
       return NormalizationSite(
-        layer: index, name: network.layers[index].name, epsilon: layer.epsilon, features: shape[axis],
+        layer: index, name: network.layers[index].name, epsilon: layer.epsilon,
+        tracks: layer.tracksRunningStatistics, features: shape[axis],
         outer: shape[..<axis].reduce(1, *), inner: shape[(axis + 1)...].reduce(1, *))
     }
   }
@@ -46,30 +49,33 @@ extension Sequential {
   package func plan(ofFirst count: Int, samples: Int, threads: Int = 1) throws -> ExecutionPlan<Scalar>? {
     guard let network, let store else { throw ModelError.notBuilt }
     // The shapes were checked when the model was built: what remains is a prefix without operations.
-    guard let part = try? NetworkLayout(layers: Array(layers.prefix(count)), inputShape: network.inputShape) else {
+    guard
+      let part = try? NetworkLayout(
+        layers: Array(layers.prefix(count)), inputShape: network.inputShape, precision: Scalar.self)
+    else {
       return nil
     }
     return try ExecutionPlan(
       network: part, store: store, loss: .meanSquaredError, capacity: samples, threads: threads, seed: seed)
   }
 
-  /// A plan of all layers in which a pass in training mode leaves the batch's mean and biased variance themselves in
-  /// the moving statistics, and nothing is dropped.
-  package func statisticsPlan(samples: Int) throws -> ExecutionPlan<Scalar> {
+  /// A plan of all layers in which nothing is dropped.
+  package func planWithoutDropout(samples: Int) throws -> ExecutionPlan<Scalar> {
     guard let network, let store else { throw ModelError.notBuilt }
-    let observing = layers.map { layer -> any Layer in
-      switch layer {
-      case var normalization as BatchNormalization:
-        normalization.momentum = 0
-        return normalization
-      case let dropout as Dropout: return Dropout(0, name: dropout.name)
-      default: return layer
-      }
-    }
+    let layers = layers.map { layer in (layer as? Dropout).map { Dropout(0, name: $0.name) } ?? layer }
     return try ExecutionPlan(
-      network: NetworkLayout(layers: observing, inputShape: network.inputShape), store: store,
+      network: NetworkLayout(layers: layers, inputShape: network.inputShape, precision: Scalar.self), store: store,
       loss: configuration?.loss ?? .meanSquaredError, capacity: samples, threads: configuration?.threads ?? 1,
       seed: seed)
+  }
+
+  /// Calls `body` while passes in training mode normalize by the batch and leave its mean and biased variance themselves
+  /// in the moving statistics, whatever switches and settings say.
+  package func observingStatistics<Result>(_ body: () throws -> Result) rethrows -> Result {
+    let before = store?.normalizations.stepOverride
+    overrideStatistics(.observe)
+    defer { overrideStatistics(before) }
+    return try body()
   }
 
   /// The moving statistics and whatever else is not trained, to the bit.

@@ -67,6 +67,8 @@ extension Sequential {
 extension Sequential {
   /// Names and shapes of the parameters for samples of `inputShape`, without making them.
   package func parameterShapes(inputShape: [Int]) throws -> [(name: String, shape: [Int])] {
-    try NetworkLayout(layers: layers, inputShape: inputShape).records.map { ($0.name, $0.specification.shape) }
+    try NetworkLayout(layers: layers, inputShape: inputShape, precision: Scalar.self).records.map {
+      ($0.name, $0.specification.shape)
+    }
   }
 }

@@ -70,7 +70,7 @@ public final class Sequential<Scalar: NetworkScalar> {
       }
       return
     }
-    let network = try NetworkLayout(layers: layers, inputShape: inputShape)
+    let network = try NetworkLayout(layers: layers, inputShape: inputShape, precision: Scalar.self)
     let store = ParameterStore<Scalar>(records: network.records, stages: network.stages)
     try store.initialize(seed: seed)
     self.store = store
@@ -172,7 +172,8 @@ package struct CompiledConfiguration {
     case .momentum(let learningRate, let momentum, _):
       try finite(learningRate, "learningRate")
       try share(momentum, "momentum")
-    case .adam(let learningRate, let beta1, let beta2, let epsilon, let weightDecay):
+    case .adam(let learningRate, let beta1, let beta2, let epsilon, let weightDecay),
+      .adamCorrectingEpsilon(let learningRate, let beta1, let beta2, let epsilon, let weightDecay):
       try finite(learningRate, "learningRate")
       try share(beta1, "beta1")
       try share(beta2, "beta2")

@@ -9,20 +9,29 @@ public struct Adam: Optimizer, Equatable {
   public var beta1: Double
   /// Decay of the second moment, 0.999 by default.
   public var beta2: Double
-  /// Keeps the quotient finite, 1e-7 by default; not bias-corrected.
+  /// Keeps the quotient finite, 1e-7 by default.
   public var epsilon: Double
+  /// Whether ε is added to the corrected root √(v/(1 − β₂ᵗ)), as PyTorch does with 1e-8, or to √v, as Keras; false.
+  public var correctsEpsilon: Bool
 
   /// Adam with Keras's defaults.
-  public init(learningRate: Double = 0.001, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-7) {
+  public init(
+    learningRate: Double = 0.001, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-7,
+    correctsEpsilon: Bool = false
+  ) {
     self.learningRate = learningRate
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
+    self.correctsEpsilon = correctsEpsilon
   }
 
   /// The update that the compiled step applies.
   public var updateRule: UpdateRule {
-    .adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: 0)
+    correctsEpsilon
+      ? .adamCorrectingEpsilon(
+        learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: 0)
+      : .adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: 0)
   }
 }
 
@@ -38,23 +47,29 @@ public struct AdamW: Optimizer, Equatable {
   public var beta1: Double
   /// Decay of the second moment, 0.999 by default.
   public var beta2: Double
-  /// Keeps the quotient finite, 1e-7 by default; not bias-corrected.
+  /// Keeps the quotient finite, 1e-7 by default.
   public var epsilon: Double
+  /// Whether ε is added to the corrected root √(v/(1 − β₂ᵗ)), as PyTorch does with 1e-8, or to √v, as Keras; false.
+  public var correctsEpsilon: Bool
 
   /// AdamW with Keras's defaults.
   public init(
     learningRate: Double = 0.001, weightDecay: Double = 0.004, beta1: Double = 0.9, beta2: Double = 0.999,
-    epsilon: Double = 1e-7
+    epsilon: Double = 1e-7, correctsEpsilon: Bool = false
   ) {
     self.learningRate = learningRate
     self.weightDecay = weightDecay
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
+    self.correctsEpsilon = correctsEpsilon
   }
 
   /// The update that the compiled step applies.
   public var updateRule: UpdateRule {
-    .adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
+    correctsEpsilon
+      ? .adamCorrectingEpsilon(
+        learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
+      : .adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
   }
 }

@@ -98,4 +98,8 @@ struct BoundNormalization<Scalar: NetworkScalar> {
   var zeros: UnsafePointer<Scalar>
   /// 3·count doubles.
   var workspace: UnsafeMutablePointer<Double>
+  /// The layer's switches and settings of this step.
+  var control: UnsafePointer<NormalizationControl>
+  /// Vectors that only some settings need.
+  var extras: NormalizationExtras<Scalar>
 }

@@ -10,6 +10,7 @@ struct BoundUpdate {
 
   /// The rule at `step`, counted from 1.
   init(rule: UpdateRule, step: Int) {
+    let rule = rule.at(step: step)
     self.rule = rule
     switch rule {
     case .adam(let learningRate, let beta1, let beta2, _, let weightDecay):
@@ -37,6 +38,7 @@ struct BoundUpdate {
       kernels.momentum(weights, gradients, state(0), count, learningRate, momentum, nesterov, decay)
     case .adam(_, let beta1, let beta2, let epsilon, _):
       kernels.adam(weights, gradients, state(0), state(1), count, alpha, beta1, beta2, epsilon, decay)
+    case .adamCorrectingEpsilon: break  // `at(step:)` has made it Keras's form
     case .rmsprop(let learningRate, let rho, let momentum, let epsilon, let centered):
       let velocity = momentum > 0 ? state(1) : nil
       let average = centered ? state(momentum > 0 ? 2 : 1) : nil

@@ -94,6 +94,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>, _ mode: Mode
   ) {
     let n = normalization
+    if !n.control.pointee.isPlainForward { return normalizeByOptions(n, input, output, mode) }
     switch mode {
     case .training:
       moments(input, n.mean, n.meanLow, n.variance, n.workspace)
@@ -114,6 +115,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     _ gradient: MatrixView<Scalar>
   ) {
     let n = normalization
+    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, output, gradient) }
     normalizationBackward(
       gradient, input, n.relu ? output : nil, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient,
       n.betaGradient, gradient, n.maskInput)

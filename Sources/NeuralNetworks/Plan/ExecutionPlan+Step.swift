@@ -221,10 +221,23 @@ extension ExecutionPlan {
           updated = stage.input.columns * bound.kernelStride
         }
         let start = bound.region.lowerBound + updated
+        if hasFrozenParameters {
+          updateLearningParts(start..<bound.region.upperBound)
+          continue
+        }
         update?.apply(
           to: store, start: start, count: bound.region.upperBound - start,
           gradients: store.gradients.baseAddress + start, kernels: table.optimizers)
       }
+    }
+  }
+
+  /// Updates what learns of a tile's vectors where some γ or β does not.
+  private func updateLearningParts(_ region: Range<Int>) {
+    store.normalizations.forEachLearningPart(of: region, store) { part in
+      update?.apply(
+        to: store, start: part.lowerBound, count: part.count,
+        gradients: store.gradients.baseAddress + part.lowerBound, kernels: table.optimizers)
     }
   }
 

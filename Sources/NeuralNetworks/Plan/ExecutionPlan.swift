@@ -38,6 +38,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   var update: BoundUpdate?
   var step = 0
   var sums = LossSums(loss: 0, correct: 0)
+  /// Whether some γ or β does not learn in this step.
+  var hasFrozenParameters = false
 
   enum Task {
     case train
@@ -104,11 +106,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, rule: UpdateRule, step: Int
   ) -> LossSums {
     update = BoundUpdate(rule: rule, step: step)
-    guard let stepGuard else { return run(.train, source, indices, samples, step) }
-    stepGuard.begin(rule: rule, step: step)
-    let sums = run(.train, source, indices, samples, step)
-    stepGuard.end(loss: sums.loss)
-    return sums
+    stepGuard?.set(rule: rule, step: step)
+    return run(.train, source, indices, samples, step)
   }
 
   /// Forward, loss and backward without an update: the gradients are left in the store.
@@ -157,7 +156,18 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.indices = indices
     self.step = step
     sampleCount = samples
+    let normalizations = store.normalizations
+    if task == .train { stepGuard?.begin() }
+    if normalizations.needsPreparation, task != .infer, task != .evaluate {
+      normalizations.prepare(step: step, store: store)
+    }
+    hasFrozenParameters = normalizations.hasFrozenParameters
+    let penalty = normalizations.hasPenalties && task != .infer ? normalizations.penalty(store) : 0
     team.run(self)
+    if task == .train { stepGuard?.end(loss: sums.loss) }
+    if normalizations.hasConstraints, task == .train, !stepWasUndone { normalizations.constrain(store) }
+    // The loss is a sum over rows, of which the mean is reported.
+    if penalty > 0 { sums.loss += penalty * Double(samples * stages[trainingStages - 1].outputRowsPerSample) }
     return sums
   }
 

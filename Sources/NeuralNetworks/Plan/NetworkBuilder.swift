@@ -35,16 +35,40 @@ public struct NetworkBuilder {
 
   /// A batch normalization's settings; `axis` counts within a sample's shape.
   struct Normalization: Sendable {
+    /// Its number among the model's normalizations, by which the steps find its switches.
+    var index: Int
+    var layerName: String
+    var layer: BatchNormalization
     var axis: Int
+    /// Values per feature in one sample.
+    var positions: Int
+    /// Weight of the old running statistics where it is fixed.
     var momentum: Double
     var epsilon: Double
     var gamma: Int?
     var beta: Int?
-    var movingMean: Int
-    var movingVariance: Int
+    /// nil without running statistics.
+    var movingMean: Int?
+    var movingVariance: Int?
+    /// Batches in a cumulative average.
+    var batchCount: Int?
+    var renorm: RenormParameters?
   }
 
-  init(inputShape: [Int]) { shape = inputShape }
+  /// The running statistics that only batch renormalization has.
+  struct RenormParameters: Sendable {
+    var movingDeviation: Int
+    var mean: Int
+    var deviation: Int
+  }
+
+  /// The precision that the model computes in.
+  let precision: any NetworkScalar.Type
+
+  init(inputShape: [Int], precision: any NetworkScalar.Type) {
+    shape = inputShape
+    self.precision = precision
+  }
 
   /// The product with a kernel of shape (last axis, units), and a bias.
   ///
@@ -76,30 +100,40 @@ public struct NetworkBuilder {
 
   /// A batch normalization.
   ///
-  /// - Throws: `ModelError.layer` where the axis does not exist, the momentum is outside 0 ... 1 or ε is negative.
+  /// - Throws: `ModelError.layer` where the axis does not exist, a setting is out of its range, or two settings exclude
+  ///   each other.
   public mutating func batchNormalization(_ layer: BatchNormalization) throws {
     let axis = layer.axis < 0 ? shape.count + layer.axis : layer.axis - 1
     guard shape.indices.contains(axis), layer.axis != 0 else {
       throw error("axis \(layer.axis) is not a feature axis of a batch of samples of shape \(shape)")
     }
-    guard (0...1).contains(layer.momentum) else { throw error("momentum must be in 0 ... 1, not \(layer.momentum)") }
-    guard layer.epsilon >= 0, layer.epsilon.isFinite else {
-      throw error("epsilon must be at least 0 and finite, not \(layer.epsilon)")
-    }
+    if let problem = layer.problem { throw error(problem) }
     let features = [shape[axis]]
     func specification(_ name: String, _ initializer: Initializer, _ trainable: Bool) -> ParameterSpecification {
       ParameterSpecification(name: name, shape: features, initializer: initializer, isTrainable: trainable)
     }
-    let gamma = layer.scale ? add(specification("gamma", layer.gammaInitializer, true)) : nil
-    let beta = layer.center ? add(specification("beta", layer.betaInitializer, true)) : nil
-    let mean = add(specification("moving_mean", layer.movingMeanInitializer, false))
-    let variance = add(specification("moving_variance", layer.movingVarianceInitializer, false))
-    append(
-      .batchNormalization(
-        Normalization(
-          axis: axis, momentum: layer.momentum, epsilon: layer.epsilon, gamma: gamma, beta: beta, movingMean: mean,
-          movingVariance: variance)),
-      outputShape: shape)
+    var normalization = Normalization(
+      index: operations.count { if case .batchNormalization = $0.kind { true } else { false } }, layerName: layerName,
+      layer: layer, axis: axis, positions: shape.reduce(1, *) / shape[axis], momentum: layer.momentum.weightOfOld ?? 0,
+      epsilon: layer.epsilon)
+    if layer.scale { normalization.gamma = add(specification("gamma", layer.gammaInitializer, true)) }
+    if layer.center { normalization.beta = add(specification("beta", layer.betaInitializer, true)) }
+    if layer.tracksRunningStatistics {
+      normalization.movingMean = add(specification("moving_mean", layer.movingMeanInitializer, false))
+      normalization.movingVariance = add(specification("moving_variance", layer.movingVarianceInitializer, false))
+      if layer.momentum == .cumulativeAverage {
+        normalization.batchCount = add(
+          ParameterSpecification(name: "batch_count", shape: [1], initializer: .zeros, isTrainable: false))
+      }
+    }
+    if let renormalization = layer.renormalization {
+      let deviation = renormalization.firstDeviation(layer.movingVarianceInitializer) ?? .ones
+      normalization.renorm = RenormParameters(
+        movingDeviation: add(specification("moving_stddev", deviation, false)),
+        mean: add(specification("renorm_mean", layer.movingMeanInitializer, false)),
+        deviation: add(specification("renorm_stddev", deviation, false)))
+    }
+    append(.batchNormalization(normalization), outputShape: shape)
   }
 
   /// A dropout mask.

@@ -14,10 +14,10 @@ struct NetworkLayout {
   let records: [NetworkBuilder.ParameterRecord]
   let stages: [StageLayout]
 
-  /// Lowers `layers` for samples of `inputShape`.
+  /// Lowers `layers` for samples of `inputShape` in a model of `precision`.
   ///
   /// - Throws: `ModelError` where a layer cannot take its input, two layers share a name, or nothing is computed.
-  init(layers: [any Layer], inputShape: [Int]) throws {
+  init(layers: [any Layer], inputShape: [Int], precision: any NetworkScalar.Type) throws {
     guard !layers.isEmpty else { throw ModelError.empty }
     guard !inputShape.isEmpty, inputShape.allSatisfy({ $0 > 0 }), Self.fits(inputShape) else {
       throw ModelError.argument(
@@ -25,7 +25,7 @@ struct NetworkLayout {
         problem: "\(inputShape) must have at least one axis, no axis below 1, and at most "
           + "\(Self.largestAxis) elements")
     }
-    var builder = NetworkBuilder(inputShape: inputShape)
+    var builder = NetworkBuilder(inputShape: inputShape, precision: precision)
     var records: [LayerRecord] = []
     var counts: [String: Int] = [:]
     var names: Set<String> = []

@@ -34,10 +34,13 @@ final class ParameterStore<Scalar: NetworkScalar> {
   let gradients: AlignedBuffer<Scalar>
   /// The optimizer's vectors, each laid out as `weights`, one after the other.
   private(set) var optimizerState = AlignedBuffer<Scalar>(zeroedCapacity: 0)
-  /// Raised by every change other than a step's.
-  private(set) var version = 0
+  /// Bounds that guarded steps keep; nil after every other change.
+  var bounds: StateBounds?
+  /// What the steps read of the normalizations' switches.
+  let normalizations: NormalizationTable
 
   init(records: [NetworkBuilder.ParameterRecord], stages: [StageLayout]) {
+    normalizations = NormalizationTable(stages.flatMap(\.normalizations))
     slots = records.map { Slot(name: $0.name, specification: $0.specification, pieces: []) }
     var trainableCount = 0
     var stateCount = 0
@@ -50,7 +53,11 @@ final class ParameterStore<Scalar: NetworkScalar> {
         let owned = stage.isTiled || tile == 0 ? stage.parameters : []
         for index in owned {
           let slot = slots[index]
-          let columns = stage.isTiled ? stage.boundaries[tile]..<stage.boundaries[tile + 1] : 0..<slot.columns
+          // A single number of state is kept with the first tile.
+          let isSingle = slot.columns < stage.outputColumns && stage.isTiled
+          if isSingle && tile > 0 { continue }
+          let columns =
+            stage.isTiled && !isSingle ? stage.boundaries[tile]..<stage.boundaries[tile + 1] : 0..<slot.columns
           let stride = stage.padsKernel(index) ? Self.paddedWidth(columns.count) : columns.count
           let size = padded(slot.rows * stride)
           let isTrainable = slot.specification.isTrainable
@@ -89,7 +96,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
   /// Makes `count` zeroed vectors of optimizer state.
   func resetOptimizerState(vectors count: Int) {
     optimizerState = AlignedBuffer(zeroedCapacity: count * weights.capacity)
-    version += 1
+    bounds = nil
   }
 
   /// Address of vector `index` of the optimizer's state.
@@ -139,7 +146,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
 
   /// Sets the values of parameter `index`, row-major.
   func write(_ values: some Collection<Scalar>, to index: Int) {
-    version += 1
+    bounds = nil
     let slot = slots[index]
     let values = Array(values)
     precondition(values.count == slot.count, "parameter \(slot.name) has \(slot.count) values, not \(values.count)")
@@ -167,7 +174,7 @@ extension StageLayout {
     var result: [Int] = []
     func add(_ normalization: NetworkBuilder.Normalization) {
       result += [normalization.gamma, normalization.beta].compactMap { $0 }
-      result += [normalization.movingMean, normalization.movingVariance]
+      result += normalization.state
     }
     switch core {
     case .dense(let kernel, let bias): result += [kernel] + [bias].compactMap { $0 }

@@ -15,6 +15,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
   private var tileArrays: [UnsafeMutableBufferPointer<BoundTile<Scalar>>] = []
   private var stepArrays: [UnsafeMutableBufferPointer<BoundStep<Scalar>>] = []
   private var rangeArrays: [UnsafeMutableBufferPointer<Range<Int>>] = []
+  private var extraBuffers: [AlignedBuffer<Scalar>] = []
 
   init(network: NetworkLayout, store: ParameterStore<Scalar>, capacity: Int) throws {
     var measure = PlanArena<Scalar>(base: nil)
@@ -31,11 +32,12 @@ final class PlanMemory<Scalar: NetworkScalar> {
     inputs = placed.inputs
     targets = placed.targets
     stages = .allocate(capacity: network.stages.count)
-    var binder = StageBinder(store: store, arena: arena, workspace: doubles.baseAddress)
+    var binder = StageBinder(store: store, arena: arena, workspace: doubles.baseAddress, capacity: capacity)
     for (index, layout) in network.stages.enumerated() {
       let bound = try bind(layout, index: index, placed: placed.stages, binder: &binder, network: network)
       (stages.baseAddress! + index).initialize(to: bound)
     }
+    extraBuffers = binder.extraBuffers
     precondition(
       binder.arena.used <= arenaBuffer.capacity && binder.workspace <= doubles.baseAddress + doubles.capacity,
       "the plan's memory was measured too small")

@@ -6,6 +6,19 @@ struct StageBinder<Scalar: NetworkScalar> {
   let store: ParameterStore<Scalar>
   var arena: PlanArena<Scalar>
   var workspace: UnsafeMutablePointer<Double>
+  /// The largest batch, in samples.
+  let capacity: Int
+  /// Memory of the normalizations' extra vectors: who binds keeps it.
+  private(set) var extraBuffers: [AlignedBuffer<Scalar>] = []
+
+  init(
+    store: ParameterStore<Scalar>, arena: PlanArena<Scalar>, workspace: UnsafeMutablePointer<Double>, capacity: Int
+  ) {
+    self.store = store
+    self.arena = arena
+    self.workspace = workspace
+    self.capacity = capacity
+  }
 
   /// One tile with its pointers.
   func tile(
@@ -60,16 +73,21 @@ struct StageBinder<Scalar: NetworkScalar> {
     _ settings: NetworkBuilder.Normalization, count: Int, tile: Int, relu: Bool, maskInput: Bool
   ) -> BoundNormalization<Scalar> {
     defer { workspace += 3 * count }
+    let buffer = AlignedBuffer<Scalar>(
+      zeroedCapacity: NormalizationExtras<Scalar>.scalars(settings, count: count, capacity: capacity))
+    extraBuffers.append(buffer)
+    let extras = NormalizationExtras(settings, count: count, tile: tile, base: buffer.baseAddress, store: store)
     return BoundNormalization(
       count: count, momentum: settings.momentum, epsilon: settings.epsilon, relu: relu, maskInput: maskInput,
       gamma: settings.gamma.map { UnsafePointer(store.pointer($0, tile: tile)) },
       beta: settings.beta.map { UnsafePointer(store.pointer($0, tile: tile)) },
       gammaGradient: settings.gamma.map { store.gradientPointer($0, tile: tile) } ?? arena.vector(count),
       betaGradient: settings.beta.map { store.gradientPointer($0, tile: tile) } ?? arena.vector(count),
-      movingMean: store.pointer(settings.movingMean, tile: tile),
-      movingVariance: store.pointer(settings.movingVariance, tile: tile),
+      movingMean: settings.movingMean.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
+      movingVariance: settings.movingVariance.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
       mean: arena.vector(count), meanLow: arena.vector(count), variance: arena.vector(count),
-      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)), workspace: workspace)
+      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)), workspace: workspace,
+      control: UnsafePointer(store.normalizations.controls + settings.index), extras: extras)
   }
 
   /// The operation that one member computes whole, where the stage is one.

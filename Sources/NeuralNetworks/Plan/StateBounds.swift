@@ -11,7 +11,7 @@ struct StateBounds {
   /// The bounds after an update by gradients of at most `gradient`; infinite where nothing is certain.
   func after(_ rule: UpdateRule, step: Int, gradient: Double) -> StateBounds {
     var result = self
-    switch rule {
+    switch rule.at(step: step) {
     case .sgd(let learningRate):
       result.weights += learningRate * gradient
     case .momentum(let learningRate, let momentum, _):
@@ -24,6 +24,7 @@ struct StateBounds {
       // ε 0 divides by what may be 0.
       let largestStep = epsilon > 0 ? rate * result.vectors.0 / epsilon : .infinity
       result.weights = abs(1 - learningRate * weightDecay) * weights + largestStep
+    case .adamCorrectingEpsilon: break  // `at(step:)` has made it Keras's form
     case .rmsprop(let learningRate, _, let momentum, let epsilon, let centered):
       result.vectors.0 = max(vectors.0, gradient * gradient)
       // Centered, the root is of a difference that rounding may make negative.

@@ -30,7 +30,6 @@ final class StepGuard<Scalar: NetworkScalar> {
   private var rule = UpdateRule.sgd(learningRate: 0)
   private var step = 0
   private var bounds = StateBounds(weights: .infinity, vectors: (0, 0, 0))
-  private var boundsVersion = -1
 
   /// Beyond it something may overflow in an update that the bounds call finite.
   private static var limit: Double { Double(Scalar.greatestFiniteMagnitude) * 0x1p-40 }
@@ -49,32 +48,39 @@ final class StepGuard<Scalar: NetworkScalar> {
 
   // MARK: Calling thread
 
-  /// Before the step.
-  func begin(rule: UpdateRule, step: Int) {
+  /// What the next step's update will be.
+  func set(rule: UpdateRule, step: Int) {
     self.rule = rule
     self.step = step
+  }
+
+  /// Before the step, and before anything that counts batches.
+  func begin() {
     rejected = false
     gradientStage = nil
     savedState.baseAddress.update(from: store.state.baseAddress, count: store.state.capacity)
-    if boundsVersion != store.version {
+    if let known = store.bounds {
+      bounds = known
+    } else {
       func norm(_ base: UnsafePointer<Scalar>) -> Double {
         table.reductions.sumOfSquares(base, store.weights.capacity).squareRoot()
       }
       let vectors = store.weights.capacity == 0 ? 0 : store.optimizerState.capacity / store.weights.capacity
       func vector(_ index: Int) -> Double { index < vectors ? norm(store.stateVector(index)) : 0 }
-      bounds = StateBounds(weights: norm(store.weights.baseAddress), vectors: (vector(0), vector(1), vector(2)))
-      boundsVersion = store.version
+      // At least 1, which a constraint to norm 1 may bring a weight to.
+      bounds = StateBounds(
+        weights: max(norm(store.weights.baseAddress), 1), vectors: (vector(0), vector(1), vector(2)))
     }
   }
 
-  /// After the step: puts running statistics back where it was undone.
+  /// After the step and before what follows updates: puts running statistics back where it was undone.
   func end(loss: Double) {
     switch verdict(loss: loss) {
     case .bad: rejected = true
-    case .proven(let after): bounds = after
+    case .proven(let after): store.bounds = after
     case .open:
       rejected = anyOverflow()
-      boundsVersion = -1
+      store.bounds = nil
     }
     guard rejected else { return }
     let made = store.slots.indices.filter { index in

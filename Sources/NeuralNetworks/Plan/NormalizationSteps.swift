@@ -1,0 +1,233 @@
+import Kernels
+
+/// Batch normalization with settings other than the fast path's: the same kernels, with more around them.
+extension StepKernels {
+  /// Forward by the layer's control.
+  func normalizeByOptions(
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>, _ mode: Mode
+  ) {
+    let control = n.control.pointee
+    if mode == .inference {
+      if control.tracks {
+        inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
+        normalize(input, n.movingMean, n.zeros, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+      } else {
+        moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+        inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
+        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+      }
+    } else if !control.usesBatchStatistics {
+      normalizeByRunningStatistics(n, control, input, output)
+    } else if control.groups(rows: input.rows) > 1 {
+      normalizeGroups(n, control, input, output)
+    } else {
+      moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+      inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
+      if control.renormalizes {
+        renormalize(n, control)
+        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.extras.beta, output, n.relu)
+      } else {
+        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+        if control.updatesStatistics { updateRunningStatistics(n, control, rows: input.rows) }
+      }
+    }
+  }
+
+  /// Backward by the layer's control, in place of `gradient`.
+  func normalizeBackwardByOptions(
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>,
+    _ gradient: MatrixView<Scalar>
+  ) {
+    let control = n.control.pointee
+    let clamped = n.relu ? output : nil
+    if !control.usesBatchStatistics {
+      backwardByGivenStatistics(n, input, clamped, gradient)
+    } else if control.groups(rows: input.rows) > 1 {
+      backwardGroups(n, control, input, clamped, gradient)
+    } else if control.renormalizes {
+      normalizationBackward(
+        gradient, input, clamped, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.gammaGradient,
+        n.betaGradient, gradient, n.maskInput)
+      // y = γ·r·x̂ + γ·d + β: dγ = r·dγ′ + d·dβ′.
+      for i in 0..<n.count {
+        n.gammaGradient[i] = n.extras.r[i] * n.gammaGradient[i] + n.extras.d[i] * n.betaGradient[i]
+      }
+    } else {
+      normalizationBackward(
+        gradient, input, clamped, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient, n.betaGradient,
+        gradient, n.maskInput)
+    }
+    addPenaltyGradient(n.gamma, n.gammaGradient, n.count, control.gammaFactors)
+    addPenaltyGradient(n.beta, n.betaGradient, n.count, control.betaFactors)
+  }
+
+  /// gradient += l1·sign(w) + 2·l2·w.
+  private func addPenaltyGradient(
+    _ w: UnsafePointer<Scalar>?, _ gradient: UnsafeMutablePointer<Scalar>, _ count: Int,
+    _ factors: (l1: Double, l2: Double)
+  ) {
+    guard let w, factors != (0, 0) else { return }
+    let (l1, l2) = (Scalar(factors.l1), Scalar(2 * factors.l2))
+    for i in 0..<count { gradient[i] += l2 * w[i] + (w[i] > 0 ? l1 : w[i] < 0 ? -l1 : 0) }
+  }
+
+  // MARK: Running statistics
+
+  /// Takes the moments in `n.mean` and `n.variance` of `rows` rows into the running statistics.
+  private func updateRunningStatistics(_ n: BoundNormalization<Scalar>, _ control: NormalizationControl, rows: Int) {
+    updateMovingAverage(n.movingMean, n.mean, control.weightOfOld, n.count)
+    guard control.isUnbiased else {
+      updateMovingAverage(n.movingVariance, n.variance, control.weightOfOld, n.count)
+      return
+    }
+    let factor = Scalar(Double(rows) / Double(rows - 1))
+    for i in 0..<n.count { n.extras.gamma[i] = factor * n.variance[i] }
+    updateMovingAverage(n.movingVariance, n.extras.gamma, control.weightOfOld, n.count)
+  }
+
+  /// Normalizes by the running statistics as they are, kept for the backward pass, and updates them then.
+  private func normalizeByRunningStatistics(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
+    _ output: MatrixView<Scalar>
+  ) {
+    inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
+    guard control.updatesStatistics else {
+      n.mean.update(from: n.movingMean, count: n.count)
+      n.meanLow.update(from: n.zeros, count: n.count)
+      normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+      return
+    }
+    n.extras.r.update(from: n.movingMean, count: n.count)
+    moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+    updateRunningStatistics(n, control, rows: input.rows)
+    n.mean.update(from: n.extras.r, count: n.count)
+    n.meanLow.update(from: n.zeros, count: n.count)
+    normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+  }
+
+  /// The gradient with the statistics as constants: dβ = Σdy, dγ = Σdy·x̂, dx = γ·dy/√(σ² + ε).
+  private func backwardByGivenStatistics(
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ clamped: MatrixView<Scalar>?,
+    _ gradient: MatrixView<Scalar>
+  ) {
+    let betaSums = n.workspace
+    let gammaSums = n.workspace + n.count
+    for i in 0..<2 * n.count { betaSums[i] = 0 }
+    for row in 0..<gradient.rows {
+      let dy = gradient.base + row * gradient.stride
+      let x = input.base + row * input.stride
+      let y = clamped.map { $0.base + row * $0.stride }
+      for i in 0..<n.count {
+        let slope = y.map { $0[i] <= 0 } ?? false ? 0 : dy[i]
+        let centered = (x[i] - n.mean[i]) - n.meanLow[i]
+        betaSums[i] += Double(slope)
+        gammaSums[i] += Double(slope * centered)
+        let scale = n.inverseDeviation[i] * (n.gamma?[i] ?? 1)
+        dy[i] = n.maskInput && x[i] <= 0 ? 0 : scale * slope
+      }
+    }
+    for i in 0..<n.count {
+      n.betaGradient[i] = Scalar(betaSums[i])
+      n.gammaGradient[i] = Scalar(gammaSums[i] * Double(n.inverseDeviation[i]))
+    }
+  }
+
+  // MARK: Renormalization
+
+  /// The corrections r and d from the averages as they are, γ·r and γ·d + β, and the averages' update.
+  private func renormalize(_ n: BoundNormalization<Scalar>, _ control: NormalizationControl) {
+    guard let mean = n.extras.renormMean, let deviation = n.extras.renormDeviation,
+      let movingDeviation = n.extras.movingDeviation
+    else { return }
+    let epsilon = Scalar(n.epsilon)
+    let (renormOld, old) = (Scalar(control.renormWeightOfOld), Scalar(control.weightOfOld))
+    let (renormNew, new) = (Scalar(1 - control.renormWeightOfOld), Scalar(1 - control.weightOfOld))
+    let (rmin, rmax, dmax) = (Scalar(control.rmin), Scalar(control.rmax), Scalar(control.dmax))
+    for i in 0..<n.count {
+      let batchDeviation = (n.variance[i] + epsilon).squareRoot()
+      let given = max(deviation[i], epsilon.squareRoot())
+      let r = min(max(batchDeviation / given, rmin), rmax)
+      let d = min(max(((n.mean[i] - mean[i]) + n.meanLow[i]) / given, -dmax), dmax)
+      let gamma = n.gamma?[i] ?? 1
+      n.extras.r[i] = r
+      n.extras.d[i] = d
+      n.extras.gamma[i] = gamma * r
+      n.extras.beta[i] = gamma * d + (n.beta?[i] ?? 0)
+      guard control.updatesStatistics else { continue }
+      mean[i] = renormOld * mean[i] + renormNew * n.mean[i]
+      deviation[i] = renormOld * deviation[i] + renormNew * batchDeviation
+      n.movingMean[i] = old * n.movingMean[i] + new * n.mean[i]
+      movingDeviation[i] = old * movingDeviation[i] + new * batchDeviation
+      n.movingVariance[i] = max(movingDeviation[i] * movingDeviation[i] - epsilon, 0)
+    }
+  }
+
+  // MARK: Ghost batches
+
+  /// The rows of ghost batch `group` of `count`, whole samples each.
+  @inline(__always)
+  private func rows(_ group: Int, of count: Int, _ view: MatrixView<Scalar>, _ positions: Int) -> Range<Int> {
+    let samples = view.rows / positions
+    return group * samples / count * positions..<(group + 1) * samples / count * positions
+  }
+
+  private func normalizeGroups(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
+    _ output: MatrixView<Scalar>
+  ) {
+    let groups = control.groups(rows: input.rows)
+    for group in 0..<groups {
+      let mean = n.extras.groups + 4 * group * n.count
+      let (low, variance, inverse) = (mean + n.count, mean + 2 * n.count, mean + 3 * n.count)
+      let rows = rows(group, of: groups, input, control.positions)
+      let x = input.rows(rows)
+      moments(x, mean, low, variance, n.workspace)
+      inverseDeviation(variance, n.epsilon, inverse, n.count)
+      normalize(x, mean, low, inverse, n.gamma, n.beta, output.rows(rows), n.relu)
+    }
+    guard control.updatesStatistics else { return }
+    // The moments of the whole batch: variance within the groups and between them.
+    for i in 0..<n.count {
+      func weight(_ group: Int) -> Double {
+        Double(rows(group, of: groups, input, control.positions).count) / Double(input.rows)
+      }
+      func mean(_ group: Int) -> Double {
+        let place = n.extras.groups + 4 * group * n.count + i
+        return Double(place[0]) + Double(place[n.count])
+      }
+      var whole = 0.0
+      for group in 0..<groups { whole += weight(group) * (mean(group) - mean(0)) }
+      whole += mean(0)
+      var variance = 0.0
+      for group in 0..<groups {
+        let distance = mean(group) - whole
+        let within = Double(n.extras.groups[(4 * group + 2) * n.count + i])
+        variance += weight(group) * (within + distance * distance)
+      }
+      n.mean[i] = Scalar(whole)
+      n.variance[i] = Scalar(variance)
+    }
+    updateRunningStatistics(n, control, rows: input.rows)
+  }
+
+  private func backwardGroups(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
+    _ clamped: MatrixView<Scalar>?, _ gradient: MatrixView<Scalar>
+  ) {
+    let groups = control.groups(rows: input.rows)
+    for group in 0..<groups {
+      let mean = n.extras.groups + 4 * group * n.count
+      let rows = rows(group, of: groups, input, control.positions)
+      let dy = gradient.rows(rows)
+      let (dGamma, dBeta) = group == 0 ? (n.gammaGradient, n.betaGradient) : (n.extras.gamma, n.extras.beta)
+      normalizationBackward(
+        dy, input.rows(rows), clamped.map { $0.rows(rows) }, mean, mean + n.count, mean + 3 * n.count, n.gamma, dGamma,
+        dBeta, dy, n.maskInput)
+      guard group > 0 else { continue }
+      for i in 0..<n.count {
+        n.gammaGradient[i] += dGamma[i]
+        n.betaGradient[i] += dBeta[i]
+      }
+    }
+  }
+}
