@@ -8,9 +8,9 @@ import Synchronization
 /// The step runs on copies of weights, statistics and optimizer state, with a learning rate of 0 and made-up samples:
 /// nothing of the model is touched, and as the bits of a step do not depend on the team, no result depends on the
 /// choice. Candidates are 1, 2, 4, … and the number of processors, at most 8; a larger team must be 5 % faster than
-/// the best of the smaller. Each is timed for 2 ms, so that a choice takes some milliseconds. Where even one step takes
-/// longer (10⁹ floating-point operations, 4 million inputs) all processors are used untimed, and so they are for a
-/// user's layer, which may keep a state of its own.
+/// the best of the smaller. Each is timed for 5 ms at most, one that is far too slow for less. Where a step takes too
+/// long for that (10⁹ floating-point operations, 4 million inputs) all processors are used untimed, and so they are for
+/// a user's layer, which may keep a state of its own.
 enum TeamTiming {
   /// What two steps have in common that take the same time.
   private struct Key: Hashable {
@@ -26,8 +26,11 @@ enum TeamTiming {
   private static let mostInputs = 1 << 22
   /// What a larger team must save.
   private static let gain = 0.05
-  /// Time for one candidate, warming up apart, and for one of its measurements.
-  private static let budget: UInt64 = 2_000_000
+  /// Turns of each candidate, unless it is so many times slower than another.
+  private static let turns = 3
+  private static let hopeless = 3.0
+  /// Nanoseconds of a turn, and of one of its measurements.
+  private static let budget: UInt64 = 1_500_000
   private static let window: UInt64 = 150_000
 
   /// The number of members for steps of about `samples` samples.
@@ -48,12 +51,8 @@ enum TeamTiming {
     // Held while the step is timed: two timings at once would disturb each other.
     return try choices.withLock { choices in
       if let known = choices[key] { return known }
-      let times = try candidates(processors).map { members in
-        let time = try nanoseconds(
-          network: network, store: store, loss: loss, rule: rule, samples: samples, seed: seed, members: members)
-        return (members: members, time: time)
-      }
-      let choice = fastest(of: times)
+      let choice = try time(
+        candidates(processors), network: network, store: store, loss: loss, rule: rule, samples: samples, seed: seed)
       choices[key] = choice
       return choice
     }
@@ -74,40 +73,50 @@ enum TeamTiming {
     return best.members
   }
 
-  /// Nanoseconds of one training step with a team of `members`, the least of several measurements.
-  static func nanoseconds<Scalar: NetworkScalar>(
-    network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, rule: UpdateRule, samples: Int, seed: UInt64,
-    members: Int
-  ) throws -> Double {
+  /// Times the step with teams of the sizes `candidates`, and returns the size that wins.
+  ///
+  /// The sizes take turns, a few times: what disturbs one turn is seldom there in the next.
+  static func time<Scalar: NetworkScalar>(
+    _ candidates: [Int], network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, rule: UpdateRule,
+    samples: Int, seed: UInt64
+  ) throws -> Int {
     let copy = ParameterStore<Scalar>(copying: store, records: network.records, stages: network.stages)
-    let plan = try ExecutionPlan(
-      network: network, store: copy, loss: loss, capacity: samples, threads: members, seed: seed)
-    let columns = network.inputShape.reduce(1, *)
-    let inputs = AlignedBuffer<Scalar>(zeroedCapacity: samples * columns)
-    for index in 0..<samples * columns { inputs.baseAddress[index] = Scalar((index * 37) % 101) / 101 }
-    let outputs = samples * network.outputShape.reduce(1, *)
-    let targets = AlignedBuffer<Scalar>(zeroedCapacity: outputs)
-    let labels = AlignedBuffer<Int32>(zeroedCapacity: outputs)
-    let indices = AlignedBuffer<Int32>(zeroedCapacity: samples)
-    for index in 0..<samples { indices.baseAddress[index] = Int32(index) }
-    let source = BatchSource<Scalar>(
-      inputs: .scalars(inputs.baseAddress),
-      targets: loss.takesLabels ? .labels(labels.baseAddress) : .values(targets.baseAddress))
-    let still = rule.scalingLearningRate(by: 0)
+    let batch = MadeUpBatch<Scalar>(network: network, samples: samples, labels: loss.takesLabels)
+    var rivals = try candidates.map { members in
+      let plan = try ExecutionPlan(
+        network: network, store: copy, loss: loss, capacity: samples, threads: members, seed: seed)
+      return (plan: plan, time: Double.infinity)
+    }
+    for _ in 0..<turns {
+      for index in rivals.indices {
+        rivals[index].time = min(rivals[index].time, turn(rivals[index].plan, batch, rule))
+      }
+      let least = rivals.map(\.time).min() ?? 0
+      rivals.removeAll { $0.time > hopeless * least }
+      if rivals.count == 1 { break }
+    }
+    return fastest(of: rivals.map { ($0.plan.threads, $0.time) })
+  }
 
+  /// Nanoseconds of one training step, the least of several measurements.
+  private static func turn<Scalar: NetworkScalar>(
+    _ plan: ExecutionPlan<Scalar>, _ batch: MadeUpBatch<Scalar>, _ rule: UpdateRule
+  ) -> Double {
+    let still = rule.scalingLearningRate(by: 0)
     func time(_ steps: Int) -> UInt64 {
       let start = lamina_nanoseconds()
       for _ in 0..<steps {
-        _ = plan.train(source, indices: indices.baseAddress, samples: samples, rule: still, step: 1)
+        _ = plan.train(
+          batch.source, indices: batch.indices.baseAddress, samples: plan.capacity, rule: still, step: 1)
       }
       return max(1, lamina_nanoseconds() - start)
     }
-    // The first steps fetch memory and wait for the threads.
-    _ = time(1)
+    // The first steps fetch memory and wake the threads.
+    var spent = time(1)
     let once = time(1)
+    spent += once
     let steps = max(1, Int(window / once))
     var least = Double(once)
-    var spent = once
     while spent < budget {
       let passed = time(steps)
       spent += passed
@@ -123,6 +132,29 @@ enum TeamTiming {
       let rows = Double(samples * stage.outputRowsPerSample)
       return sum + 6 * rows * Double(stage.inputColumns) * Double(stage.outputColumns)
     }
+  }
+}
+
+/// Samples to time a step with.
+private final class MadeUpBatch<Scalar: NetworkScalar> {
+  let indices: AlignedBuffer<Int32>
+  let source: BatchSource<Scalar>
+  private let inputs: AlignedBuffer<Scalar>
+  private let targets: AlignedBuffer<Scalar>
+  private let classes: AlignedBuffer<Int32>
+
+  init(network: NetworkLayout, samples: Int, labels: Bool) {
+    let count = samples * network.inputShape.reduce(1, *)
+    let outputs = samples * network.outputShape.reduce(1, *)
+    inputs = AlignedBuffer(zeroedCapacity: count)
+    for index in 0..<count { inputs.baseAddress[index] = Scalar((index * 37) % 101) / 101 }
+    targets = AlignedBuffer(zeroedCapacity: outputs)
+    classes = AlignedBuffer(zeroedCapacity: outputs)
+    indices = AlignedBuffer(zeroedCapacity: samples)
+    for index in 0..<samples { indices.baseAddress[index] = Int32(index) }
+    source = BatchSource(
+      inputs: .scalars(inputs.baseAddress),
+      targets: labels ? .labels(classes.baseAddress) : .values(targets.baseAddress))
   }
 }
 
