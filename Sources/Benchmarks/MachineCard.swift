@@ -101,9 +101,10 @@ public struct MachineCard: Sendable, Equatable, Encodable {
   }
 
   private var teamText: String {
-    variables["LAMINA_THREADS"] != nil
-      ? "team of \(threads) (LAMINA_THREADS)"
-      : threads == 1 ? "team of 1" : "team of 1 to \(threads), by timing each network's step"
+    if case .exactly(let number)? = try? ThreadRequest(nil, environment: variables) {
+      return "team of \(number) (LAMINA_THREADS)"
+    }
+    return threads == 1 ? "team of 1" : "team of 1 to \(threads), by timing each network's step"
   }
 
   private var quotaText: String {
