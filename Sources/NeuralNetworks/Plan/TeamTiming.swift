@@ -1,7 +1,7 @@
 import CPUFeatures
+import Foundation
 import Kernels
 import LinearAlgebra
-import Synchronization
 
 /// Chooses the size of a team by timing the training step, once per process for each kind of step.
 ///
@@ -19,7 +19,25 @@ enum TeamTiming {
     var processors: Int
   }
 
-  private static let choices = Mutex<[Key: Int]>([:])
+  private static let choices = Choices()
+
+  /// The choices made so far.
+  ///
+  /// The lock is one that the thread sanitizer knows, which `Mutex` is not.
+  private final class Choices: @unchecked Sendable {
+    private let lock = NSLock()
+    private var known: [Key: Int] = [:]
+
+    /// The choice for `key`, made by `choose` the first time; one is made at a time.
+    func value(for key: Key, choose: () throws -> Int) rethrows -> Int {
+      lock.lock()
+      defer { lock.unlock() }
+      if let value = known[key] { return value }
+      let value = try choose()
+      known[key] = value
+      return value
+    }
+  }
 
   /// Floating-point operations of a step's products, and numbers of a batch, beyond which it is not timed.
   private static let mostOperations = 1e9
@@ -48,13 +66,10 @@ enum TeamTiming {
       "\(Scalar.precisionName) \(try InstructionSet.chosen().rawValue) \(rule.kind) \(loss) "
       + network.stages.map(\.fingerprint).joined(separator: " ")
     let key = Key(step: step, samples: samples, processors: processors)
-    // Held while the step is timed: two timings at once would disturb each other.
-    return try choices.withLock { choices in
-      if let known = choices[key] { return known }
-      let choice = try time(
+    // One at a time: two timings at once would disturb each other.
+    return try choices.value(for: key) {
+      try time(
         candidates(processors), network: network, store: store, loss: loss, rule: rule, samples: samples, seed: seed)
-      choices[key] = choice
-      return choice
     }
   }
 
