@@ -15,7 +15,7 @@ public struct StepBenchmark: Sendable {
   public var optimizer: any Optimizer = Adam()
   /// Images per step.
   public var batchSize = 32
-  /// Members of the team; nil: as many as processors.
+  /// Members of the team; nil: chosen as `Sequential.compile` does.
   public var threads: Int?
   /// Seconds of measuring Lamina's step; the naive one gets as many at most.
   public var seconds = 3.0
@@ -42,7 +42,6 @@ public struct StepBenchmark: Sendable {
     let model = Sequential<Scalar>(layers: recipe.layers(classes: classes))
     try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
     try model.build(inputShape: [inputs])
-    let team = threads ?? min(8, availableProcessors())
 
     let (error, naiveError, bound) = try checkedErrors(model, data)
     let naive = try ScratchMemory.scope { try naiveTiming(model, data) }
@@ -60,7 +59,7 @@ public struct StepBenchmark: Sendable {
       spent += history.seconds
       times.append(history.seconds * 1e6 / Double(steps))
     }
-    var row = row("lamina", threads: team, Timing(times), Scalar.self, error: error, bound: bound)
+    var row = row("lamina", threads: model.teamSize ?? 1, Timing(times), Scalar.self, error: error, bound: bound)
     row.speedupOverNaive = naive.median / row.medianMicroseconds
     try report(row)
   }

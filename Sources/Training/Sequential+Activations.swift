@@ -46,7 +46,7 @@ struct LayerReader<Scalar: NetworkScalar> {
   ///
   /// - Throws: what making a plan throws.
   init(_ model: Sequential<Scalar>, layer index: Int, capacity: Int) throws {
-    let threads = model.configuration?.threads ?? 1
+    let threads = model.teamSize ?? 1
     shape = index < 0 ? model.inputShape ?? [] : model.outputShape(ofLayer: index)
     let part = try model.plan(ofFirst: index + 1, samples: capacity, threads: threads)
     computes = part != nil

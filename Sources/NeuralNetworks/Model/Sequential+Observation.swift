@@ -65,7 +65,7 @@ extension Sequential {
     let layers = layers.map { layer in (layer as? Dropout).map { Dropout(0, name: $0.name) } ?? layer }
     return try ExecutionPlan(
       network: NetworkLayout(layers: layers, inputShape: network.inputShape, precision: Scalar.self), store: store,
-      loss: configuration?.loss ?? .meanSquaredError, capacity: samples, threads: configuration?.threads ?? 1,
+      loss: configuration?.loss ?? .meanSquaredError, capacity: samples, threads: teamSize ?? 1,
       seed: seed)
   }
 

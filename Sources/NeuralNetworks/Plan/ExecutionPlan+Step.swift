@@ -6,7 +6,7 @@ extension ExecutionPlan {
   @inline(__always)
   func performWork(member: Int) {
     gather(member)
-    team.barrier()
+    team.barrier(member)
     let training = task == .train || task == .gradients
     let hasLoss = task != .infer && task != .observe
     let mode = training || task == .observe || task == .assess ? Mode.training : .inference
@@ -14,7 +14,7 @@ extension ExecutionPlan {
     guard hasLoss else { return }
     if member == 0 { computeLoss(withGradient: training) }
     guard training else { return }
-    team.barrier()
+    team.barrier(member)
     backward(member)
   }
 
@@ -78,7 +78,7 @@ extension ExecutionPlan {
             stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
         }
       }
-      team.barrier()
+      team.barrier(member)
     }
   }
 
@@ -127,18 +127,18 @@ extension ExecutionPlan {
           kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
         }
         guard let inputGradient = stage.inputGradient else { break }
-        team.barrier()
+        team.barrier(member)
         guard case .dense = stage.core else { break }
         for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
           multiplyByTransposedKernel(member, stage, into: inputGradient, columns: stage.inputTiles[tile], rows: rows)
         }
         // The stage before, if one member computes it whole, needs all tiles of its gradient.
         if !stages[index - 1].isTiled || stage.inputRowsPerSample != stages[index - 1].outputRowsPerSample {
-          team.barrier()
+          team.barrier(member)
         }
       case .softmax, .whole:
         if member == 0 { backwardWhole(stage, rows: rows) }
-        team.barrier()
+        team.barrier(member)
       }
     }
     if let stepGuard, update != nil { return finishGuarded(member, stepGuard) }
@@ -150,7 +150,7 @@ extension ExecutionPlan {
   func finish(_ member: Int) {
     finishStages(member, 0..<1)
     if trainingStages > 1 {
-      team.barrier()
+      team.barrier(member)
       finishStages(member, 1..<trainingStages)
     }
   }

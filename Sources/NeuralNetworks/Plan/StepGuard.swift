@@ -197,7 +197,7 @@ extension ExecutionPlan {
   /// Kernel gradients and updates of `member`, where all is finite; nothing otherwise.
   func finishGuarded(_ member: Int, _ stepGuard: StepGuard<Scalar>) {
     inspect(member, stepGuard)
-    team.barrier()
+    team.barrier(member)
     switch stepGuard.verdict(loss: sums.loss) {
     case .bad: return
     case .proven: finish(member)
@@ -207,7 +207,7 @@ extension ExecutionPlan {
       var overflows = false
       forEachRegion(of: member) { if !stepGuard.isFinite($0) { overflows = true } }
       stepGuard.noteOverflow(member, overflows)
-      team.barrier()
+      team.barrier(member)
       if stepGuard.anyOverflow() { forEachRegion(of: member) { stepGuard.restore($0) } }
     }
   }
