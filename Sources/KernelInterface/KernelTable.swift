@@ -13,6 +13,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let batchNormalization = BatchNormalizationKernels<Scalar>()
   /// Parameter updates.
   public let optimizers = OptimizerKernels<Scalar>()
+  /// Products that are fused with what follows them.
+  public let products = ProductKernels<Scalar>()
   /// Losses with their gradients.
   public let losses = LossKernels<Scalar>()
   /// Dropout masks.

@@ -1,3 +1,4 @@
+internal import CKernelShims
 import KernelInterface
 
 /// Fills `table` with this build's kernels.
@@ -31,6 +32,11 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.optimizers.momentum = momentum
   table.optimizers.adam = adam
   table.optimizers.rmsprop = rmsprop
+
+  if lam_has_wide_registers() != 0 {
+    table.products.transposedProduct = transposedProduct
+    table.products.transposedProductAdam = transposedProductAdam
+  }
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits
   table.losses.categoricalFromLogits = categoricalFromLogits

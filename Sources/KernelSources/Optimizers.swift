@@ -64,12 +64,21 @@ func momentum(
 
 // MARK: Adam
 
-private struct AdamStep {
+struct AdamStep {
   let alpha: Vector
   let newFirst: Vector
   let newSecond: Vector
   let epsilon: Vector
   let decay: Vector
+
+  @inline(__always)
+  init(_ alpha: Double, _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double) {
+    self.alpha = splat(Scalar(-alpha))
+    newFirst = splat(Scalar(1 - beta1))
+    newSecond = splat(Scalar(1 - beta2))
+    self.epsilon = splat(Scalar(epsilon))
+    self.decay = splat(Scalar(decay))
+  }
 
   @inline(__always)
   func first(_ m: Vector, _ g: Vector) -> Vector { lam_multiply_add(newFirst, g - m, m) }
@@ -87,10 +96,7 @@ func adam(
   _ w: Pointer, _ g: ConstPointer, _ m: Pointer, _ v: Pointer, _ count: Int, _ alpha: Double, _ beta1: Double,
   _ beta2: Double, _ epsilon: Double, _ decay: Double
 ) {
-  let step = AdamStep(
-    alpha: splat(Scalar(-alpha)), newFirst: splat(Scalar(1 - beta1)),
-    newSecond: splat(Scalar(1 - beta2)), epsilon: splat(Scalar(epsilon)),
-    decay: splat(Scalar(decay)))
+  let step = AdamStep(alpha, beta1, beta2, epsilon, decay)
   var i = 0
   while i + lanes <= count {
     let gradient = lam_load(g + i)

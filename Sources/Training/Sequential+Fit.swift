@@ -114,6 +114,7 @@ extension Sequential {
         stepCount += 1
         let sums = plan.train(
           source, indices: order.baseAddress! + done, samples: samples,
+          upcoming: min(batchSize, order.count - done - samples),
           rule: rule.scalingLearningRate(by: learningRateFactor(done / batchSize)), step: stepCount)
         loss += sums.loss
         correct += sums.correct
