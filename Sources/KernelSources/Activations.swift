@@ -57,7 +57,8 @@ private func activateStrip(
   var v = load(x, count)
   if let bias {
     v += load(bias, count)
-    if kind.gradientNeedsInput { store(x, v, count) }
+    // Not `kind.gradientNeedsInput`: another module's property would be called for every vector.
+    if case .gelu = kind { store(x, v, count) }
   }
   store(y, value(kind, v, alpha), count)
 }
