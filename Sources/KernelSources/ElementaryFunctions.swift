@@ -91,6 +91,10 @@ func exponential(_ x: Vector) -> Vector {
   finiteExponential(lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low)))
 }
 
+/// eˣ for x ≤ 0.
+@inline(__always)
+func exponentialOfDeficit(_ x: Vector) -> Vector { finiteExponential(lam_max(x, constant(exponentialRange.low))) }
+
 /// eˣ − 1, right to the last bits near 0 too.
 @inline(__always)
 func exponentialMinusOne(_ x: Vector) -> Vector {
