@@ -6,8 +6,8 @@ import ReferenceKernels
 extension BenchmarkSuites {
   /// Parameter updates, dropout, activations and losses on one core, in the L2 cache: textbook loops and the kernels.
   ///
-  /// The bound is a copy of as many bytes as the case's vectors have together. Elementary functions are compared with
-  /// a loop over libm.
+  /// The bound is a copy of as many bytes as the case's vectors have together; what writes less than it reads may pass
+  /// it. Elementary functions are compared with a loop over libm.
   public func optimizers() throws {
     try updates(as: Float.self)
     try updates(as: Double.self)

@@ -15,6 +15,14 @@ func sparseCategoricalFromLogits(
     : sparseCategoricalOfRows(x, labels, weights, gradient, scale)
 }
 
+/// How many of the first `count` lanes have their maximum at the label, and a loss that is a number.
+@inline(__always)
+private func hits(_ place: Vector, _ label: Vector, _ losses: Vector, _ count: Int) -> Int {
+  let number = lam_select_equal(losses, losses, splat(1), Vector.zero)
+  let bits = lam_bits_above(lam_select_equal(place, label, number, Vector.zero), 0)
+  return (bits & ((1 << UInt32(count)) - 1)).nonzeroBitCount
+}
+
 /// Few classes: a row in each lane.
 @inline(__always)
 private func sparseCategoricalOfBlocks(
@@ -50,9 +58,9 @@ private func sparseCategoricalOfBlocks(
       lam_store_rows(
         &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
     }
-    let hits = lam_select_equal(softmax.place, label, softmax.sum, splat(Scalar.nan))
-    result.correct += (lam_bits_above(hits, 0) & ((1 << UInt32(count)) - 1)).nonzeroBitCount
-    accumulate(logarithm(softmax.sum) - (chosen - softmax.largest), group, count, weights, &result.loss)
+    let losses = logarithm(softmax.sum) - (chosen - softmax.largest)
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
     group += lanes
   }
   return result
@@ -96,6 +104,74 @@ private func sparseCategoricalOfRows(
 }
 
 func categoricalFromLogits(
+  _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  x.columns <= narrowColumns
+    ? categoricalOfBlocks(x, targets, weights, gradient, scale)
+    : categoricalOfRows(x, targets, weights, gradient, scale)
+}
+
+/// Few classes: a row in each lane.
+@inline(__always)
+private func categoricalOfBlocks(
+  _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
+  var (block, target) = (lam_row_block(), lam_row_block())
+  let columns = Int64(x.columns)
+  var group = 0
+  while group < x.rows {
+    let count = group + lanes <= x.rows ? lanes : x.rows - group
+    lam_load_rows(&block, x.base + group * x.stride, Int64(x.stride), Int64(count), columns)
+    lam_load_rows(&target, targets.base + group * targets.stride, Int64(targets.stride), Int64(count), columns)
+    // Σ t·(x − max), and where the target is largest; x − max is gone once the softmax has been taken.
+    var largest = lam_block_column(&block, 0)
+    var best = lam_block_column(&target, 0)
+    var label = Vector.zero
+    var column: Int64 = 1
+    while column < columns {
+      let t = lam_block_column(&target, column)
+      label = lam_select_less(best, t, splat(Scalar(column)), label)
+      best = lam_max(best, t)
+      largest = lam_max(largest, lam_block_column(&block, column))
+      column &+= 1
+    }
+    var (mass, product) = (Vector.zero, Vector.zero)
+    column = 0
+    while column < columns {
+      let t = lam_block_column(&target, column)
+      let deficit = lam_block_column(&block, column) - largest
+      mass += t
+      product += lam_select_equal(t, Vector.zero, Vector.zero, t * deficit)
+      column &+= 1
+    }
+    let softmax = softmax(of: &block, x.columns)
+    if let gradient {
+      var factor = splat(Scalar(scale))
+      if let weights { factor *= load(weights + group, count) }
+      let share = factor * mass / softmax.sum
+      column = 0
+      while column < columns {
+        let own = lam_block_column(&target, column) * factor
+        lam_set_block_column(&block, column, lam_block_column(&block, column) * share - own)
+        column &+= 1
+      }
+      lam_store_rows(
+        &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
+    }
+    let losses = logarithm(softmax.sum) * mass - product
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
+    group += lanes
+  }
+  return result
+}
+
+/// Many classes: rows one by one, their logarithms together.
+@inline(__always)
+private func categoricalOfRows(
   _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
   _ scale: Double
 ) -> LossSums {
