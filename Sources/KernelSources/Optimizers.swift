@@ -4,6 +4,21 @@ import KernelInterface
 // Every update is one function over vectors, applied to whole vectors and, padded, to the tail: the result of an
 // element does not depend on where a parameter store is cut.
 
+// Divisions are products with a reciprocal: with AVX-512 the divider would take longer than the memory.
+
+/// Keeps an infinite divisor, of a gradient whose square overflows, within the reciprocal's range.
+#if LAMINA_DOUBLE
+  private let largestDivisor = 1e200
+#else
+  private let largestDivisor = 1e30
+#endif
+
+/// x/divisor, for a divisor above 0.
+@inline(__always)
+private func quotient(_ x: Vector, _ divisor: Vector) -> Vector {
+  x * lam_reciprocal(lam_min(divisor, constant(largestDivisor)))
+}
+
 // MARK: SGD
 
 func sgd(_ w: Pointer, _ g: ConstPointer, _ count: Int, _ learningRate: Double, _ decay: Double) {
@@ -88,7 +103,7 @@ struct AdamStep {
 
   @inline(__always)
   func weights(_ w: Vector, _ m: Vector, _ v: Vector) -> Vector {
-    lam_multiply_add(decay, w, alpha * m / (lam_sqrt(v) + epsilon))
+    lam_multiply_add(decay, w, quotient(alpha * m, lam_sqrt(v) + epsilon))
   }
 }
 
@@ -135,7 +150,9 @@ private struct RMSpropStep {
   func average(_ a: Vector, _ g: Vector) -> Vector { lam_multiply_add(new, g, rho * a) }
 
   @inline(__always)
-  func update(_ g: Vector, _ variance: Vector) -> Vector { rate * g / lam_sqrt(variance + epsilon) }
+  func update(_ g: Vector, _ variance: Vector) -> Vector {
+    quotient(rate * g, lam_sqrt(variance + epsilon))
+  }
 
   // The variance of a constant gradient is 0 but for rounding, whose sign must not reach the root.
   @inline(__always)
