@@ -7,7 +7,7 @@ public final class ProductKernels<Scalar>: @unchecked Sendable {
   public var packedCount: (@Sendable (Int, Int) -> Int)!
   /// `(w, packed)`: W in panels, the last one filled up with zeros.
   public var pack: (@Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void)!
-  /// `(x, packed, y)`: y = x·W; x.columns inputs, y.columns units, as many rows. y does not overlap x.
+  /// `(x, packed, y)`: y = x·W, x with as many columns as W has inputs, y as many as units, apart from x.
   ///
   /// Cost: 2·rows·inputs·units flops; W is read once per twelve rows (six with AVX2, three without).
   public var multiply: (@Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>, MatrixView<Scalar>) -> Void)!

@@ -103,7 +103,9 @@ func scaleMatrix(
   }
 }
 
-func addRowCombination(_ factors: UnsafePointer<Double>, _ w: MatrixView<Scalar>, _ sums: UnsafeMutablePointer<Double>) {
+func addRowCombination(
+  _ factors: UnsafePointer<Double>, _ w: MatrixView<Scalar>, _ sums: UnsafeMutablePointer<Double>
+) {
   for row in 0..<w.rows {
     let from = w.base + row * w.stride
     let factor = factors[row]

@@ -103,8 +103,8 @@ LAM_DEFINE_PANEL_PRODUCT(lam_multiply_narrow_12, 12, 1, 1)
 #endif
 
 /// One panel, 1 … `lam_block_rows()` rows.
-LAM_INLINE void lam_multiply_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth,
-                                   lam_scalar *y, int64_t y_stride, int64_t columns) {
+LAM_INLINE void lam_multiply_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                   int64_t depth, lam_scalar *y, int64_t y_stride, int64_t columns) {
   switch (rows) {
   case 1: lam_multiply_1(x, x_stride, w, depth, y, y_stride, columns); break;
   case 2: lam_multiply_2(x, x_stride, w, depth, y, y_stride, columns); break;
@@ -127,8 +127,8 @@ LAM_INLINE void lam_multiply_block(int64_t rows, const lam_scalar *x, int64_t x_
 
 #if LAM_PANEL_VECTORS > 1
 /// The narrow panel, 1 … `lam_block_rows()` rows.
-LAM_INLINE void lam_multiply_narrow_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth,
-                                          lam_scalar *y, int64_t y_stride, int64_t columns) {
+LAM_INLINE void lam_multiply_narrow_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                          int64_t depth, lam_scalar *y, int64_t y_stride, int64_t columns) {
   switch (rows) {
   case 1: lam_multiply_narrow_1(x, x_stride, w, depth, y, y_stride, columns); break;
   case 2: lam_multiply_narrow_2(x, x_stride, w, depth, y, y_stride, columns); break;
@@ -145,8 +145,8 @@ LAM_INLINE void lam_multiply_narrow_block(int64_t rows, const lam_scalar *x, int
   }
 }
 #else
-LAM_INLINE void lam_multiply_narrow_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth,
-                                          lam_scalar *y, int64_t y_stride, int64_t columns) {
+LAM_INLINE void lam_multiply_narrow_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                          int64_t depth, lam_scalar *y, int64_t y_stride, int64_t columns) {
   lam_multiply_block(rows, x, x_stride, w, depth, y, y_stride, columns);
 }
 #endif

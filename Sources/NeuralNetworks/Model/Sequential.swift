@@ -29,7 +29,9 @@ public final class Sequential<Scalar: NetworkScalar> {
   package var stepCount = 0
   /// Epochs finished since the model was made; each shuffles differently.
   package var epochCount = 0
-  private var currentPlan: ExecutionPlan<Scalar>?
+  private(set) var currentPlan: ExecutionPlan<Scalar>?
+  /// What `predict` and `evaluate` used last.
+  var cachedPredictor: CachedPredictor<Scalar>?
 
   /// A model of the given layers, in any precision.
   ///
