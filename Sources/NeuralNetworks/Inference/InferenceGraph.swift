@@ -227,6 +227,8 @@ struct ParameterReader<Scalar: NetworkScalar> {
 
   /// - Throws: `ModelError.notFinite` with the name of the first parameter that holds NaN or an infinity.
   func requireFinite() throws {
+    let isFinite = [store.weights, store.state].allSatisfy { kernels.reductions.allFinite($0.baseAddress, $0.capacity) }
+    if isFinite { return }
     for (index, slot) in store.slots.enumerated() {
       let values = matrix(index)
       guard kernels.reductions.allFinite(values.buffer.baseAddress, values.count) else {

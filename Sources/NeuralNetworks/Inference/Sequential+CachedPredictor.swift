@@ -6,24 +6,33 @@ import LinearAlgebra
 final class CachedPredictor<Scalar: NetworkScalar> {
   let predictor: Predictor<Scalar>
   let team: WorkerTeam?
-  private let parts: [AlignedBuffer<Scalar>]
+  private let weights: AlignedBuffer<Scalar>
+  private let state: AlignedBuffer<Scalar>
 
   init(_ predictor: Predictor<Scalar>, team: WorkerTeam?, store: ParameterStore<Scalar>) {
     self.predictor = predictor
     self.team = team
-    parts = [store.weights, store.state].map { part in
-      let copy = AlignedBuffer<Scalar>(uninitializedCapacity: part.capacity)
-      memcpy(copy.baseAddress, part.baseAddress, part.capacity * MemoryLayout<Scalar>.stride)
-      return copy
-    }
+    weights = store.weights.copy()
+    state = store.state.copy()
   }
 
   /// Whether the model still has the same weights, bit by bit: nothing that changes them needs to say so.
   func isMade(of store: ParameterStore<Scalar>) -> Bool {
-    zip(parts, [store.weights, store.state]).allSatisfy { copy, part in
-      copy.capacity == part.capacity
-        && memcmp(copy.baseAddress, part.baseAddress, part.capacity * MemoryLayout<Scalar>.stride) == 0
-    }
+    weights.hasBits(of: store.weights) && state.hasBits(of: store.state)
+  }
+}
+
+extension AlignedBuffer {
+  /// A buffer with the same contents.
+  fileprivate func copy() -> AlignedBuffer {
+    let result = AlignedBuffer(uninitializedCapacity: capacity)
+    memcpy(result.baseAddress, baseAddress, capacity * MemoryLayout<Scalar>.stride)
+    return result
+  }
+
+  fileprivate func hasBits(of other: AlignedBuffer) -> Bool {
+    capacity == other.capacity
+      && memcmp(baseAddress, other.baseAddress, capacity * MemoryLayout<Scalar>.stride) == 0
   }
 }
 
