@@ -9,7 +9,8 @@ public final class ProductKernels<Scalar>: @unchecked Sendable {
   public var pack: (@Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void)!
   /// `(x, packed, y)`: y = x·W, x with as many columns as W has inputs, y as many as units, apart from x.
   ///
-  /// Cost: 2·rows·inputs·units flops; W is read once per twelve rows (six with AVX2, three without).
+  /// Cost: 2·rows·inputs·units flops; a panel is read once per `blockRows` rows, from the L1 or L2
+  /// cache where the rows are few enough to stay there beside it (some 48).
   public var multiply: (@Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>, MatrixView<Scalar>) -> Void)!
   /// Rows that are best multiplied together.
   public var blockRows: (@Sendable () -> Int)!

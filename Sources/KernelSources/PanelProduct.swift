@@ -35,27 +35,24 @@ func packPanels(_ w: MatrixView<Scalar>, _ packed: Pointer) {
   }
 }
 
-/// `rows` rows from `x`, at most a block, with every panel.
-@inline(__always)
-private func multiplyBlock(
-  _ rows: Int, _ x: ConstPointer, _ xStride: Int, _ packed: ConstPointer, _ depth: Int, _ y: Pointer, _ yStride: Int,
-  _ units: Int
-) {
-  let (rowCount, k) = (Int64(rows), Int64(depth))
-  let (fromStride, toStride) = (Int64(xStride), Int64(yStride))
+func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>) {
+  let (depth, units) = (x.columns, y.columns)
+  let k = Int64(depth)
+  let (fromStride, toStride) = (Int64(x.stride), Int64(y.stride))
   var panel = packed
   var column = 0
-  if rows == 1 {
+  // Several panels at once where the rows are too few to fill the registers with sums.
+  if x.rows == 1 {
     let width = Int(lam_row_panels()) * panelColumns
     while column + width <= units {
-      lam_multiply_row(x, fromStride, panel, k, y + column, toStride, Int64(width))
+      lam_multiply_row(x.base, fromStride, panel, k, y.base + column, toStride, Int64(width))
       panel += width * depth
       column += width
     }
-  } else if rows == 2 {
+  } else if x.rows == 2 {
     let width = Int(lam_pair_panels()) * panelColumns
     while column + width <= units {
-      lam_multiply_pair(x, fromStride, panel, k, y + column, toStride, Int64(width))
+      lam_multiply_pair(x.base, fromStride, panel, k, y.base + column, toStride, Int64(width))
       panel += width * depth
       column += width
     }
@@ -63,27 +60,22 @@ private func multiplyBlock(
   while column < units {
     let rest = units - column
     let width = panelWidth(rest)
-    if width == panelColumns {
-      lam_multiply_block(rowCount, x, fromStride, panel, k, y + column, toStride, Int64(rest))
-    } else {
-      lam_multiply_narrow_block(rowCount, x, fromStride, panel, k, y + column, toStride, Int64(rest))
+    // About equal blocks: a last one of few rows would wait for the latency of its sums.
+    var blocks = (x.rows + productBlockRows() - 1) / productBlockRows()
+    var row = 0
+    while row < x.rows {
+      let rows = (x.rows - row + blocks - 1) / blocks
+      let (from, to) = (x.base + row * x.stride, y.base + row * y.stride + column)
+      if width == panelColumns {
+        lam_multiply_block(Int64(rows), from, fromStride, panel, k, to, toStride, Int64(rest))
+      } else {
+        lam_multiply_narrow_block(Int64(rows), from, fromStride, panel, k, to, toStride, Int64(rest))
+      }
+      row += rows
+      blocks -= 1
     }
     panel += width * depth
     column += width
-  }
-}
-
-func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>) {
-  let most = Int(lam_block_rows())
-  // About equal blocks: a last one of few rows would wait for the latency of its sums.
-  var blocks = (x.rows + most - 1) / most
-  var row = 0
-  while row < x.rows {
-    let rows = (x.rows - row + blocks - 1) / blocks
-    multiplyBlock(
-      rows, x.base + row * x.stride, x.stride, packed, x.columns, y.base + row * y.stride, y.stride, y.columns)
-    row += rows
-    blocks -= 1
   }
 }
 
