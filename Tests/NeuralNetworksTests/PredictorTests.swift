@@ -144,15 +144,42 @@ struct PredictorTests {
       inputShape: [100])
     let predictor = try model.predictor(threads: 2)
     let batches: [Tensor<Float>] = [1, 5, 33, 300].map { InferenceFixtures.inputs($0, [100], seed: UInt64($0)) }
-    let expected = try batches.map { try predictor.predict($0) }
+    let expected = try batches.map { try predictor.predict($0).scalars }
     let wrong = Atomic<Int>(0)
     DispatchQueue.concurrentPerform(iterations: 8) { caller in
-      for round in 0..<40 {
+      let outputs = UnsafeMutableBufferPointer<Float>.allocate(capacity: 3000)
+      defer { outputs.deallocate() }
+      for round in 0..<200 {
         let batch = (caller + round) % batches.count
-        if (try? predictor.predict(batches[batch])) != expected[batch] { wrong.add(1, ordering: .relaxed) }
+        let part = UnsafeMutableBufferPointer(rebasing: outputs[..<expected[batch].count])
+        batches[batch].withUnsafeBufferPointer { try? predictor.predict($0, into: part) }
+        if memcmp(part.baseAddress!, expected[batch], 4 * part.count) != 0 { wrong.add(1, ordering: .relaxed) }
       }
     }
     #expect(wrong.load(ordering: .relaxed) == 0)
+  }
+
+  @Test("Two calls that are held in the middle at once do not share memory")
+  func heldCalls() throws {
+    let meeting = Meeting(of: 2)
+    let layers: [any Layer] = [Dense(4, name: "a"), Rendezvous(meeting: meeting), Dense(3, name: "b")]
+    let model: Sequential<Float> = try InferenceFixtures.model(layers, inputShape: [6])
+    let plain: Sequential<Float> = try InferenceFixtures.model([layers[0], layers[2]], inputShape: [6])
+    let predictor = try model.predictor()
+    let inputs: [Tensor<Float>] = [1, 2].map { InferenceFixtures.inputs(5, [6], seed: $0) }
+    let expected = try inputs.map { try plain.predictor().predict($0) }
+    let right = Atomic<Int>(0)
+    let done = DispatchGroup()
+    for caller in 0..<2 {
+      done.enter()
+      Thread {
+        if (try? predictor.predict(inputs[caller])) == expected[caller] { right.add(1, ordering: .relaxed) }
+        done.leave()
+      }.start()
+    }
+    done.wait()
+    #expect(meeting.wasComplete)
+    #expect(right.load(ordering: .relaxed) == 2)
   }
 
   @Test("A layer of one's own sees up to maximumBatch samples at once")
@@ -221,4 +248,39 @@ struct PredictorTests {
       try model.predictor(maximumBatch: 0)
     }
   }
+}
+
+/// Where calls wait for each other; not for ever.
+private final class Meeting: Sendable {
+  private let size: Int
+  private let arrived = Atomic<Int>(0)
+
+  init(of size: Int) { self.size = size }
+
+  var wasComplete: Bool { arrived.load(ordering: .acquiring) >= size }
+
+  func wait() {
+    arrived.add(1, ordering: .acquiringAndReleasing)
+    let end = ContinuousClock.now + .seconds(20)
+    while !wasComplete, ContinuousClock.now < end { usleep(100) }
+  }
+}
+
+/// Passes its input on once all calls are there.
+private struct Rendezvous: CustomLayer {
+  let meeting: Meeting
+
+  func outputShape(inputShape: [Int]) throws -> [Int] { inputShape }
+
+  func forward(_ input: MatrixView<Float>, parameters: [MatrixView<Float>], output: MatrixView<Float>, mode: Mode) {
+    meeting.wait()
+    for row in 0..<input.rows {
+      for column in 0..<input.columns { output[row, column] = input[row, column] }
+    }
+  }
+
+  func backward(
+    input: MatrixView<Float>, output: MatrixView<Float>, outputGradient: MatrixView<Float>,
+    parameters: [MatrixView<Float>], inputGradient: MatrixView<Float>, parameterGradients: [MatrixView<Float>]
+  ) {}
 }
