@@ -62,7 +62,7 @@ struct InferenceGraph<Scalar: NetworkScalar> {
     case .softmax: operations.append(operation(.softmax))
     case .innerAxisNormalization(let settings, let outer, let features, let inner):
       append(
-        .normalization(InferenceNormalization(settings, parameters, inner: inner)), rows: 1,
+        .normalization(try InferenceNormalization(settings, parameters, inner: inner)), rows: 1,
         columns: outer * features * inner)
     case .custom(let layer, let indices):
       guard let layer = layer as? any CustomLayer<Scalar> else {
@@ -79,7 +79,7 @@ struct InferenceGraph<Scalar: NetworkScalar> {
         if kind != .linear { append(.activation(kind, alpha: alpha), rows: rows, columns: columns) }
       case .normalization(let settings, let relu, _):
         append(
-          .normalization(InferenceNormalization(settings, parameters, inner: 1)), rows: rows, columns: columns)
+          .normalization(try InferenceNormalization(settings, parameters, inner: 1)), rows: rows, columns: columns)
         if relu { append(.activation(.relu, alpha: 0), rows: rows, columns: columns) }
       }
     }
@@ -154,12 +154,18 @@ struct InferenceNormalization<Scalar: NetworkScalar> {
   var gamma: [Double]?
   var beta: [Double]?
 
-  init(_ settings: NetworkBuilder.Normalization, _ parameters: ParameterReader<Scalar>, inner: Int) {
-    layer = parameters.layer(of: settings.movingMean)
+  /// - Throws: `ModelError.layer` where there are no running statistics: then a sample's output depends on its batch.
+  init(_ settings: NetworkBuilder.Normalization, _ parameters: ParameterReader<Scalar>, inner: Int) throws {
+    guard let movingMean = settings.movingMean as Int?, let movingVariance = settings.movingVariance as Int? else {
+      throw ModelError.layer(
+        name: "batch_normalization",
+        problem: "without running statistics an output depends on the whole batch; use the model's own predict")
+    }
+    layer = parameters.layer(of: movingMean)
     self.inner = inner
     epsilon = settings.epsilon
-    mean = parameters.doubles(settings.movingMean)
-    variance = parameters.doubles(settings.movingVariance)
+    mean = parameters.doubles(movingMean)
+    variance = parameters.doubles(movingVariance)
     gamma = settings.gamma.map { parameters.doubles($0) }
     beta = settings.beta.map { parameters.doubles($0) }
     features = mean.count

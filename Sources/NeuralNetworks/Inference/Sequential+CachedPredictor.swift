@@ -43,20 +43,39 @@ extension Sequential {
   /// The results are right all the same: what cannot be folded is computed as it stands.
   public var foldingRefusal: String? { cachedPredictor?.predictor.foldingRefusal }
 
-  /// A predictor for the weights of this moment, kept until they change; nil where a layer of a user's is among the
-  /// layers, which then sees the batches that the caller asked for.
+  /// A predictor for the weights of this moment, kept until they change; nil where a layer needs to see the
+  /// batches that the caller asked for.
   package func currentPredictor() throws -> Predictor<Scalar>? {
     guard let network, let store else { throw ModelError.notBuilt }
-    for stage in network.stages { if case .custom = stage.core { return nil } }
-    let threads = configuration?.threads ?? 1
+    if network.stages.contains(where: \.needsWholeBatch) { return nil }
+    let threads = inferenceThreads
     if let cachedPredictor, cachedPredictor.predictor.threads == threads, cachedPredictor.isMade(of: store) {
       return cachedPredictor.predictor
     }
-    // The members of a step's team wait meanwhile: they can as well do this.
-    let known = [currentPlan?.team, cachedPredictor?.team].compactMap { $0 }.first { $0.size == threads }
+    let known = cachedPredictor?.team.flatMap { $0.size == threads ? $0 : nil }
     let team = threads > 1 ? known ?? WorkerTeam(size: threads) : nil
     let predictor = try makePredictor(maximumBatch: 1, threads: threads, team: team, folding: .whereAccurate)
     cachedPredictor = CachedPredictor(predictor, team: team, store: store)
     return predictor
+  }
+
+  /// Threads of `predict` and `evaluate`.
+  private var inferenceThreads: Int { configuration?.threads ?? 1 }
+}
+
+extension StageLayout {
+  /// Whether a layer of a user's, or statistics of the batch, make an output depend on more than its sample.
+  fileprivate var needsWholeBatch: Bool {
+    func usesBatch(_ normalization: NetworkBuilder.Normalization) -> Bool {
+      (normalization.movingMean as Int?).map { _ in false } ?? true
+    }
+    switch core {
+    case .custom: return true
+    case .innerAxisNormalization(let normalization, _, _, _): if usesBatch(normalization) { return true }
+    case .dense, .columns, .softmax: break
+    }
+    return steps.contains {
+      if case .normalization(let normalization, _, _) = $0 { usesBatch(normalization) } else { false }
+    }
   }
 }

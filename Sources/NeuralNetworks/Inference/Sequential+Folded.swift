@@ -50,6 +50,8 @@ extension Sequential {
       }
     }
     let model = Sequential(seed: seed, layers: remaining)
+    // Before the weights exist, so that the optimizer's state is made with them.
+    model.configuration = configuration
     try model.build(inputShape: network.inputShape)
     for parameter in model.parameters {
       let layer = String(parameter.name.prefix(upTo: parameter.name.lastIndex(of: ".") ?? parameter.name.endIndex))
@@ -59,10 +61,6 @@ extension Sequential {
       } else {
         try model.setParameter(parameter.name, to: self.parameter(parameter.name))
       }
-    }
-    if let configuration {
-      try model.compile(
-        optimizer: configuration.optimizer, loss: configuration.loss, threads: configuration.threads)
     }
     return FoldedModel(model: model, report: folded.report)
   }

@@ -23,15 +23,15 @@ public final class Sequential<Scalar: NetworkScalar> {
 
   var network: NetworkLayout?
   var store: ParameterStore<Scalar>?
+  /// What `predict` and `evaluate` used last.
+  var cachedPredictor: CachedPredictor<Scalar>?
   /// What `compile` set.
   package var configuration: CompiledConfiguration?
   /// Updates made since the model was compiled.
   package var stepCount = 0
   /// Epochs finished since the model was made; each shuffles differently.
   package var epochCount = 0
-  private(set) var currentPlan: ExecutionPlan<Scalar>?
-  /// What `predict` and `evaluate` used last.
-  var cachedPredictor: CachedPredictor<Scalar>?
+  private var currentPlan: ExecutionPlan<Scalar>?
 
   /// A model of the given layers, in any precision.
   ///
