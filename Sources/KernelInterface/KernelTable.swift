@@ -13,8 +13,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let batchNormalization = BatchNormalizationKernels<Scalar>()
   /// Parameter updates.
   public let optimizers = OptimizerKernels<Scalar>()
-  /// Products that are fused with what follows them.
-  public let products = ProductKernels<Scalar>()
+  /// Gradients of kernels, alone or with their update.
+  public let weightGradients = WeightGradientKernels<Scalar>()
   /// Losses with their gradients.
   public let losses = LossKernels<Scalar>()
   /// Dropout masks.
@@ -25,6 +25,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layout = LayoutKernels<Scalar>()
   /// Sums and checks over matrices and vectors.
   public let reductions = ReductionKernels<Scalar>()
+  /// Products with packed matrices.
+  public let products = ProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

@@ -1,28 +1,25 @@
-/// Products that BLAS cannot fuse with what follows them; nil where the build's registers are too few for them.
+/// Products of rows with a matrix that was packed once: inference, where weights stay and batches are small.
+///
+/// W of shape (inputs, units) is packed into panels of a few vectors' width, each panel row after row. A sum runs over
+/// the inputs in order, so an element's bits depend on its row and column alone: not on how many rows come together.
 public final class ProductKernels<Scalar>: @unchecked Sendable {
-  /// A vector or matrix of scalars.
-  public typealias Pointer = UnsafeMutablePointer<Scalar>
-
-  /// `(x, z, y, accumulate)`: y = xᵀ·z, or y += xᵀ·z: the gradient of a kernel from its inputs and output gradients.
+  /// `(inputs, units)`: scalars that `pack` writes.
+  public var packedCount: (@Sendable (Int, Int) -> Int)!
+  /// `(w, packed)`: W in panels, the last one filled up with zeros.
+  public var pack: (@Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void)!
+  /// `(x, packed, y)`: y = x·W, x with as many columns as W has inputs, y as many as units, apart from x.
   ///
-  /// x is samples × inputs, z samples × units, y inputs × units; y's columns are whole vectors (a multiple of 64 bytes)
-  /// and z may be read that far. Each element is summed in the order of the samples.
-  public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
-
-  /// `(x, z, partial, w, m, v, sums, alpha, beta1, beta2, epsilon, decay)`: Adam on w with the gradient xᵀ·z + partial.
-  ///
-  /// w, m and v are inputs × units without gaps, as are `partial` (nil: zeros) and y above; `sums` holds 16 vectors of 64
-  /// bytes. The gradient's bits are those of `transposedProduct`, the update's those of `OptimizerKernels.adam`. The
-  /// update of some rows runs while the next rows are summed: the divider is idle in a product.
-  public var transposedProductAdam: ProductAdam?
-
-  /// The form of `transposedProductAdam`.
-  public typealias ProductAdam =
-    @Sendable (
-      MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, Pointer, Pointer, Double,
-      Double,
-      Double, Double, Double
-    ) -> Void
+  /// Cost: 2·rows·inputs·units flops; a panel is read once per `blockRows` rows, from the L1 or L2
+  /// cache where the rows are few enough to stay there beside it (some 48).
+  public var multiply: (@Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>, MatrixView<Scalar>) -> Void)!
+  /// Rows that are best multiplied together.
+  public var blockRows: (@Sendable () -> Int)!
+  /// `(w, rowFactors, columnFactors, y)`: y[r, c] = w[r, c]·rowFactors[r]·columnFactors[c] in Double, rounded once; nil: 1.
+  public var scale:
+    (@Sendable (MatrixView<Scalar>, UnsafePointer<Double>?, UnsafePointer<Double>?, MatrixView<Scalar>) -> Void)!
+  /// `(factors, w, sums)`: sums[c] += Σ factors[r]·w[r, c], in Double.
+  public var addRowCombination:
+    (@Sendable (UnsafePointer<Double>, MatrixView<Scalar>, UnsafeMutablePointer<Double>) -> Void)!
 
   init() {}
 }

@@ -34,8 +34,8 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.optimizers.rmsprop = rmsprop
 
   if lam_has_wide_registers() != 0 {
-    table.products.transposedProduct = transposedProduct
-    table.products.transposedProductAdam = transposedProductAdam
+    table.weightGradients.transposedProduct = transposedProduct
+    table.weightGradients.transposedProductAdam = transposedProductAdam
   }
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits
@@ -51,6 +51,13 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.gathering.bytes = gatherBytes
   table.gathering.bytesByColumn = gatherBytesByColumn
   table.gathering.scalars = gatherScalars
+
+  table.products.packedCount = packedPanelCount
+  table.products.pack = packPanels
+  table.products.multiply = multiplyPanels
+  table.products.blockRows = productBlockRows
+  table.products.scale = scaleMatrix
+  table.products.addRowCombination = addRowCombination
 
   table.measurement.multiplyAddPeak = multiplyAddPeak
   table.measurement.streamCopy = streamCopy

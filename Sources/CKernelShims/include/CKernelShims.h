@@ -48,7 +48,8 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 
 #include "CElementaryShims.h"
 #include "CPeakShims.h"
+#include "CProductShims.h"
 #include "CIntegerShims.h"
 #include "CTransposeShims.h"
-#include "CProductShims.h"
+#include "CWeightGradientShims.h"
 #include "CRowBlockShims.h"

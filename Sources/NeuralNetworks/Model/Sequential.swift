@@ -23,6 +23,8 @@ public final class Sequential<Scalar: NetworkScalar> {
 
   var network: NetworkLayout?
   var store: ParameterStore<Scalar>?
+  /// What `predict` and `evaluate` used last.
+  var cachedPredictor: CachedPredictor<Scalar>?
   /// What `compile` set.
   package var configuration: CompiledConfiguration?
   /// Updates made since the model was compiled.

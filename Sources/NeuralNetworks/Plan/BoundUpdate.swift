@@ -33,7 +33,7 @@ struct BoundUpdate {
   func applyWithProduct<Scalar: NetworkScalar>(
     to store: ParameterStore<Scalar>, start: Int, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>,
     partial: UnsafeMutablePointer<Scalar>?, sums: UnsafeMutablePointer<Scalar>,
-    _ fused: ProductKernels<Scalar>.ProductAdam
+    _ fused: WeightGradientKernels<Scalar>.ProductAdam
   ) {
     guard case .adam(_, let beta1, let beta2, let epsilon, _) = rule else { return }
     fused(

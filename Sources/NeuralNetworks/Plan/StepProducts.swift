@@ -7,11 +7,11 @@ import LinearAlgebra
 package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   private let transposed: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
   /// A product of a transposed matrix with Adam on its result, where there is one.
-  let transposedWithAdam: ProductKernels<Scalar>.ProductAdam?
+  let transposedWithAdam: WeightGradientKernels<Scalar>.ProductAdam?
 
   package init(_ table: KernelTable<Scalar>) {
-    transposed = table.products.transposedProduct
-    transposedWithAdam = table.products.transposedProductAdam
+    transposed = table.weightGradients.transposedProduct
+    transposedWithAdam = table.weightGradients.transposedProductAdam
   }
 
   /// y = x·w.
