@@ -2,10 +2,18 @@ import Kernels
 import Lamina
 import ReferenceKernels
 
-/// A dense classifier trained by textbook loops: what the compiled step is measured against and checked by.
+/// A dense classifier trained by plain code: what the compiled step is measured against and checked by.
 ///
 /// Starts from the parameters of a built `Sequential` of the same recipe. Lives within a `ScratchMemory.scope`.
-final class NaiveNetwork<Scalar: NetworkScalar> {
+final class PlainNetwork<Scalar: NetworkScalar> {
+  /// How the network computes.
+  enum Style {
+    /// The textbook's loops of `ReferenceKernels`; in Double the oracle.
+    case textbook
+    /// One call of BLAS for each product, on its own threads, and one pass over the matrix for each other operation.
+    case unfused
+  }
+
   /// A parameter with its gradient and the optimizer's vectors.
   struct Parameter {
     let name: String
@@ -18,7 +26,7 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
   private enum Operation {
     case dense(kernel: Parameter, bias: Parameter?)
     case activation(ElementwiseActivation, alpha: Double)
-    case normalization(NaiveNormalization<Scalar>)
+    case normalization(PlainNormalization<Scalar>)
   }
 
   private(set) var parameters: [Parameter] = []
@@ -27,14 +35,20 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
   private var values: [ScratchMatrix<Scalar>]
   /// The gradient with respect to each of them.
   private var gradients: [ScratchMatrix<Scalar>]
+  private let labels: UnsafeMutablePointer<Int32>
+  private let style: Style
   private let rows: Int
   private var steps = 0
 
   /// The network of `recipe` for batches of `rows` samples, with the parameters of `model`.
   ///
   /// - Throws: `ModelError` where the model is not built, or of another recipe.
-  init<Other>(_ recipe: ClassifierRecipe, classes: Int, rows: Int, from model: Sequential<Other>) throws {
+  init<Other>(
+    _ style: Style, _ recipe: ClassifierRecipe, classes: Int, rows: Int, from model: Sequential<Other>
+  ) throws {
+    self.style = style
     self.rows = rows
+    labels = ScratchMemory.allocate(rows)
     let inputs = model.inputShape?.reduce(1, *) ?? 0
     values = [ScratchMatrix(rows, inputs)]
     gradients = [ScratchMatrix(rows, inputs)]
@@ -75,7 +89,7 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
     let name = index == 0 ? "batch_normalization" : "batch_normalization_\(index)"
     let gamma = try parameter("\(name).gamma", model)
     let beta = try parameter("\(name).beta", model)
-    add(.normalization(NaiveNormalization(gamma: gamma, beta: beta, width: width)), width)
+    add(.normalization(PlainNormalization(style, gamma: gamma, beta: beta, rows: rows, width: width)), width)
   }
 
   private func addActivation(_ activation: Activation, _ width: Int) throws {
@@ -95,23 +109,35 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
 
   // MARK: Step
 
-  /// Sets the inputs of the batch.
-  func setInputs(_ value: (Int, Int) -> Double) {
-    for row in 0..<rows {
-      for column in 0..<values[0].view.columns { values[0][row, column] = Scalar(value(row, column)) }
+  /// Copies the images that `indices` names, scaled to 0 ... 1, and their labels into place.
+  func gather(_ images: ImageDataset, _ indices: ArraySlice<Int32>) {
+    let columns = values[0].view.columns
+    images.pixels.withUnsafeBufferPointer { pixels in
+      for (row, index) in indices.enumerated() {
+        let from = pixels.baseAddress! + Int(index) * columns
+        let to = values[0].pointer + row * columns
+        for column in 0..<columns { to[column] = Scalar(from[column]) * Scalar(1 / 255.0) }
+        labels[row] = images.labels[Int(index)]
+      }
     }
   }
 
   /// The mean loss of the batch; leaves the gradients of all parameters.
-  func computeGradients(labels: [Int32]) -> Double {
+  func computeGradients() -> Double {
     for (index, operation) in operations.enumerated() { forward(operation, values[index], values[index + 1]) }
     let last = operations.count
-    let sums = ReferenceKernels.sparseCategoricalFromLogits(
-      values[last].view, labels, nil, gradients[last].view, 1 / Double(rows))
+    let scale = 1 / Double(rows)
+    let loss =
+      switch style {
+      case .textbook:
+        ReferenceKernels.sparseCategoricalFromLogits(values[last].view, labels, nil, gradients[last].view, scale).loss
+      case .unfused:
+        UnfusedPasses<Scalar>.crossEntropy(values[last].view, labels, gradients[last].view, scale)
+      }
     for index in operations.indices.reversed() {
       backward(operations[index], values[index], values[index + 1], gradients[index + 1], gradients[index], index)
     }
-    return sums.loss / Double(rows)
+    return loss * scale
   }
 
   /// The least |input| of an activation: where it is within rounding of 0, a kink makes the gradient jump.
@@ -125,10 +151,18 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
   private func forward(_ operation: Operation, _ x: ScratchMatrix<Scalar>, _ y: ScratchMatrix<Scalar>) {
     switch operation {
     case .dense(let kernel, let bias):
-      ReferenceKernels.multiply(x.view, kernel.values.view, into: y.view)
-      ReferenceKernels.activate(y.view, bias: bias?.values.pointer, into: y.view, kind: .linear, alpha: 0)
+      multiply(x, kernel.values, into: y)
+      guard let bias else { return }
+      switch style {
+      case .textbook:
+        ReferenceKernels.activate(y.view, bias: bias.values.pointer, into: y.view, kind: .linear, alpha: 0)
+      case .unfused: UnfusedPasses<Scalar>.addBias(bias.values.pointer, to: y.view)
+      }
     case .activation(let kind, let alpha):
-      ReferenceKernels.activate(x.view, bias: nil, into: y.view, kind: kind, alpha: alpha)
+      switch style {
+      case .textbook: ReferenceKernels.activate(x.view, bias: nil, into: y.view, kind: kind, alpha: alpha)
+      case .unfused: UnfusedPasses<Scalar>.activate(x.view, into: y.view, kind, alpha)
+      }
     case .normalization(let normalization):
       normalization.forward(x, y)
     }
@@ -140,14 +174,34 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
   ) {
     switch operation {
     case .dense(let kernel, let bias):
-      ReferenceKernels.multiply(x.view, transposeA: true, dy.view, into: kernel.gradient.view)
-      if let bias { ReferenceKernels.columnSums(dy.view, bias.gradient.pointer) }
+      multiply(x, transposeA: true, dy, into: kernel.gradient)
+      if let bias {
+        switch style {
+        case .textbook: ReferenceKernels.columnSums(dy.view, bias.gradient.pointer)
+        case .unfused: UnfusedPasses<Scalar>.columnSums(dy.view, into: bias.gradient.pointer)
+        }
+      }
       // Nobody asks for the gradient of the data.
-      if index > 0 { ReferenceKernels.multiply(dy.view, kernel.values.view, transposeB: true, into: dx.view) }
+      if index > 0 { multiply(dy, kernel.values, transposeB: true, into: dx) }
     case .activation(let kind, let alpha):
-      ReferenceKernels.activateBackward(dy.view, input: x.view, into: dx.view, kind: kind, alpha: alpha)
+      switch style {
+      case .textbook: ReferenceKernels.activateBackward(dy.view, input: x.view, into: dx.view, kind: kind, alpha: alpha)
+      case .unfused: UnfusedPasses<Scalar>.activateBackward(dy.view, x.view, y.view, into: dx.view, kind, alpha)
+      }
     case .normalization(let normalization):
       normalization.backward(dy, x, dx)
+    }
+  }
+
+  private func multiply(
+    _ a: ScratchMatrix<Scalar>, transposeA: Bool = false, _ b: ScratchMatrix<Scalar>, transposeB: Bool = false,
+    into c: ScratchMatrix<Scalar>
+  ) {
+    switch style {
+    case .textbook:
+      ReferenceKernels.multiply(a.view, transposeA: transposeA, b.view, transposeB: transposeB, into: c.view)
+    case .unfused:
+      UnfusedPasses.multiply(a.view, transposeA: transposeA, b.view, transposeB: transposeB, into: c.view)
     }
   }
 
@@ -176,34 +230,60 @@ final class NaiveNetwork<Scalar: NetworkScalar> {
   private func power(_ base: Double) -> Double { (0..<steps).reduce(1) { product, _ in product * base } }
 }
 
-/// A batch normalization of a `NaiveNetwork`, with what its backward pass needs.
-final class NaiveNormalization<Scalar: NetworkScalar> {
-  private let gamma: NaiveNetwork<Scalar>.Parameter
-  private let beta: NaiveNetwork<Scalar>.Parameter
+/// A batch normalization of a `PlainNetwork`, with what its backward pass needs.
+final class PlainNormalization<Scalar: NetworkScalar> {
+  private let style: PlainNetwork<Scalar>.Style
+  private let gamma: PlainNetwork<Scalar>.Parameter
+  private let beta: PlainNetwork<Scalar>.Parameter
   private let mean: ScratchMatrix<Scalar>
   private let variance: ScratchMatrix<Scalar>
   private let inverse: ScratchMatrix<Scalar>
+  private let normalized: ScratchMatrix<Scalar>
 
-  init(gamma: NaiveNetwork<Scalar>.Parameter, beta: NaiveNetwork<Scalar>.Parameter, width: Int) {
+  init(
+    _ style: PlainNetwork<Scalar>.Style, gamma: PlainNetwork<Scalar>.Parameter, beta: PlainNetwork<Scalar>.Parameter,
+    rows: Int, width: Int
+  ) {
+    self.style = style
     self.gamma = gamma
     self.beta = beta
     (mean, variance, inverse) = (ScratchMatrix(1, width), ScratchMatrix(1, width), ScratchMatrix(1, width))
+    normalized = ScratchMatrix(style == .unfused ? rows : 0, width)
   }
 
   func forward(_ x: ScratchMatrix<Scalar>, _ y: ScratchMatrix<Scalar>) {
-    ReferenceKernels.moments(x.view, mean: mean.pointer, variance: variance.pointer)
-    for column in 0..<x.view.columns {
-      inverse[0, column] = 1 / (variance[0, column] + Scalar(BatchNormalization().epsilon)).squareRoot()
+    switch style {
+    case .textbook: ReferenceKernels.moments(x.view, mean: mean.pointer, variance: variance.pointer)
+    case .unfused:
+      UnfusedPasses<Scalar>.means(x.view, into: mean.pointer)
+      UnfusedPasses<Scalar>.variances(x.view, means: mean.pointer, into: variance.pointer)
     }
-    ReferenceKernels.normalize(
-      x.view, mean: mean.pointer, inverseDeviation: inverse.pointer, gamma: gamma.values.pointer,
-      beta: beta.values.pointer, into: y.view, relu: false)
+    let epsilon = Scalar(BatchNormalization().epsilon)
+    for column in 0..<x.view.columns { inverse[0, column] = 1 / (variance[0, column] + epsilon).squareRoot() }
+    switch style {
+    case .textbook:
+      ReferenceKernels.normalize(
+        x.view, mean: mean.pointer, inverseDeviation: inverse.pointer, gamma: gamma.values.pointer,
+        beta: beta.values.pointer, into: y.view, relu: false)
+    case .unfused:
+      UnfusedPasses<Scalar>.normalize(x.view, mean.pointer, inverse.pointer, into: normalized.view)
+      UnfusedPasses<Scalar>.scale(normalized.view, gamma.values.pointer, beta.values.pointer, into: y.view)
+    }
   }
 
   func backward(_ dy: ScratchMatrix<Scalar>, _ x: ScratchMatrix<Scalar>, _ dx: ScratchMatrix<Scalar>) {
-    ReferenceKernels.batchNormalizationBackward(
-      dy.view, x.view, output: nil, mean: mean.pointer, inverseDeviation: inverse.pointer,
-      gamma: gamma.values.pointer, dGamma: gamma.gradient.pointer, dBeta: beta.gradient.pointer, dx: dx.view,
-      maskInput: false)
+    switch style {
+    case .textbook:
+      ReferenceKernels.batchNormalizationBackward(
+        dy.view, x.view, output: nil, mean: mean.pointer, inverseDeviation: inverse.pointer,
+        gamma: gamma.values.pointer, dGamma: gamma.gradient.pointer, dBeta: beta.gradient.pointer, dx: dx.view,
+        maskInput: false)
+    case .unfused:
+      UnfusedPasses<Scalar>.columnSums(dy.view, into: beta.gradient.pointer)
+      UnfusedPasses<Scalar>.columnSums(dy.view, times: normalized.view, into: gamma.gradient.pointer)
+      UnfusedPasses<Scalar>.normalizationGradient(
+        dy.view, normalized.view, inverse.pointer, gamma.values.pointer, gamma.gradient.pointer,
+        beta.gradient.pointer, into: dx.view)
+    }
   }
 }
