@@ -109,7 +109,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
 
   // MARK: Step
 
-  /// Copies the images that `indices` names, scaled to 0 ... 1, and their labels into place.
+  /// Copies the images that `indices` names, their bytes scaled to at most 1, and their labels into place.
   func gather(_ images: ImageDataset, _ indices: ArraySlice<Int32>) {
     let columns = values[0].view.columns
     images.pixels.withUnsafeBufferPointer { pixels in

@@ -7,6 +7,7 @@ public enum PlotError: Error, Equatable, CustomStringConvertible {
   /// gnuplot refused a script, which is left beside its data.
   case gnuplotFailed(script: String, message: String)
 
+  /// What is wrong, and what to do.
   public var description: String {
     switch self {
     case .folder(let folder, let problem):
