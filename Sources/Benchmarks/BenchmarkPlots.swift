@@ -129,7 +129,7 @@ public final class BenchmarkPlots {
     let lines = (families.count + columns - 1) / columns
     var commands = [
       axis == .threads ? "set xrange [0.5:*]; set xtics 1" : "set logscale x 2", "set logscale y",
-      "set xlabel '\(axis.rawValue)'", "set ylabel '\(countsImages ? "images/s" : "GFLOP/s")'", "set key bottom right",
+      "set xlabel '\(axis.rawValue)'", "set ylabel '\(countsImages ? "images/s" : "GFLOP/s")'", "set key below",
       "set multiplot layout \(lines),\(columns)",
     ]
     for (index, family) in families.enumerated() {
@@ -223,11 +223,11 @@ public final class BenchmarkPlots {
         "'roofline.dat' index \(index) using 1:2 with points ps 0.8 \(Self.style(variant)) title '\(variant.rawValue)'")
     }
     try writeScript(
-      "roofline", width: 1000, height: 700,
+      "roofline", width: 1000, height: 760,
       bounds + [
         "set title \(Self.quoted("Roofline, float32, \(title)"))", "set logscale x 2", "set logscale y",
         "set xlabel 'flops per byte that must move'", "set ylabel 'GFLOP/s'", "set xrange [0.125:1024]",
-        "set yrange [0.1:*]", "set samples 500", "set key bottom right",
+        "set yrange [0.1:*]", "set samples 500", "set key outside below maxrows 3",
         "plot " + curves.joined(separator: ", \\\n  "),
       ])
   }

@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import Lamina
 import NeuralNetworks
@@ -35,22 +36,31 @@ extension BenchmarkSuites {
   /// Products of a layer's shapes: textbook loops, one call of BLAS, and the pieces that a training step makes.
   ///
   /// Quick: three products of a first layer. Otherwise a grid of batches and layers, forward and both gradients.
+  /// Ends with a note of the least and the median rate of Lamina over the one call of BLAS.
   public func gemm() throws {
-    if isQuick {
-      for operation in [ProductShape.Operation.nn, .nt, .tn] {
-        try product(ProductShape(rows: 32, outputs: 128, inputs: 784, operation: operation), as: Float.self)
-      }
-      try product(ProductShape(rows: 32, outputs: 128, inputs: 784, operation: .nn), as: Double.self)
-      return
+    let first = [(outputs: 128, inputs: 784)]
+    let floats =
+      isQuick
+      ? Self.grid(rows: [32], layers: first)
+      : Self.grid(
+        rows: [1, 2, 8, 32, 128, 512, 2048],
+        layers: [(10, 64), (64, 128), (100, 100), (128, 784), (512, 784), (512, 512), (1024, 1024)])
+    let doubles =
+      isQuick
+      ? [ProductShape(rows: 32, outputs: 128, inputs: 784, operation: .nn)]
+      : Self.grid(rows: [1, 32, 512], layers: [(64, 128), (128, 784), (512, 512)])
+    var ratios: [(name: String, ratio: Double)] = []
+    func keep(_ row: BenchmarkRow?) {
+      if let row, let ratio = row.speedupOverUnfused { ratios.append((row.name, ratio)) }
     }
-    for shape in Self.grid(
-      rows: [1, 2, 8, 32, 128, 512, 2048],
-      layers: [(10, 64), (64, 128), (100, 100), (128, 784), (512, 784), (512, 512), (1024, 1024)])
-    {
-      try product(shape, as: Float.self)
-    }
-    for shape in Self.grid(rows: [1, 32, 512], layers: [(64, 128), (128, 784), (512, 512)]) {
-      try product(shape, as: Double.self)
+    for shape in floats { keep(try product(shape, as: Float.self)) }
+    for shape in doubles { keep(try product(shape, as: Double.self)) }
+    ratios.sort { $0.ratio < $1.ratio }
+    if let least = ratios.first {
+      note(
+        String(
+          format: "gemm: Lamina over one call of BLAS: median %.2f×, least %.2f× (%@)",
+          ratios[ratios.count / 2].ratio, least.ratio, least.name))
     }
   }
 
@@ -62,10 +72,11 @@ extension BenchmarkSuites {
     }
   }
 
-  private func product<Scalar: NetworkScalar>(_ shape: ProductShape, as type: Scalar.Type) throws {
+  /// Reports the rows of one product and returns Lamina's.
+  private func product<Scalar: NetworkScalar>(_ shape: ProductShape, as type: Scalar.Type) throws -> BenchmarkRow? {
     let threads = threads ?? 1
     let seconds = isQuick ? 0.05 : 0.08
-    try ScratchMemory.scope {
+    return try ScratchMemory.scope {
       let data = try ProductCase<Scalar>(shape, threads: threads)
       let (m, n, k) = shape.size
       let name = "\(m)×\(n)×\(k) \(shape.operation.rawValue) \(Scalar.precisionName)"
@@ -104,7 +115,7 @@ extension BenchmarkSuites {
           rows.append(row(.unfused, timing, data.result))
         }
       }
-      try report(variants: rows)
+      return try report(variants: rows)
     }
   }
 }

@@ -53,16 +53,22 @@ public struct BenchmarkSuites {
   }
 
   /// Reports the variants of a case that are asked for, naive, unfused, Lamina, with the speed-ups of each.
-  func report(variants rows: [BenchmarkRow]) throws {
+  ///
+  /// Returns Lamina's row.
+  @discardableResult
+  func report(variants rows: [BenchmarkRow]) throws -> BenchmarkRow? {
     func median(_ variant: Variant) -> Double? {
       rows.first { $0.variant == variant.rawValue }?.medianMicroseconds
     }
+    var lamina: BenchmarkRow?
     for variant in Variant.allCases where wants(variant) {
       for var row in rows where row.variant == variant.rawValue {
         row.speedupOverNaive = median(.naive).map { $0 / row.medianMicroseconds }
         row.speedupOverUnfused = median(.unfused).map { $0 / row.medianMicroseconds }
         try report(row)
+        if variant == .lamina { lamina = row }
       }
     }
+    return lamina
   }
 }
