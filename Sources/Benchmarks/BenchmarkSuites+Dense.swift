@@ -93,6 +93,7 @@ private struct DenseCase<Scalar: NetworkScalar> {
   let layer: DenseLayerWork<Scalar>
   private let kind: ElementwiseActivation
   private let alpha: Double
+  private let kernels: ActivationKernels<Scalar>
   private let x, w, bias, dy: ScratchMatrix<Scalar>
   private let z, y, dz, dx, dw, db: ScratchMatrix<Scalar>
   private let oracle: DenseOracle
@@ -102,6 +103,7 @@ private struct DenseCase<Scalar: NetworkScalar> {
     self.shape = shape
     let (m, n, k) = (shape.rows, shape.outputs, shape.inputs)
     layer = try DenseLayerWork(rows: m, inputs: k, outputs: n, activation: activation, threads: threads)
+    kernels = try Scalar.kernels().activations
     (kind, alpha) = (layer.activation.kind, layer.activation.alpha)
     let x = ScratchMatrix<Scalar>(normal: m, k, seed: 1)
     let w = ScratchMatrix<Scalar>(normal: k, n, seed: 2, deviation: 1 / Double(k).squareRoot())
@@ -142,8 +144,8 @@ private struct DenseCase<Scalar: NetworkScalar> {
     typealias Passes = UnfusedPasses<Scalar>
     Passes.multiply(x.view, transposeA: false, w.view, transposeB: false, into: z.view)
     Passes.addBias(bias.pointer, to: z.view)
-    Passes.activate(z.view, into: y.view, kind, alpha)
-    Passes.activateBackward(dy.view, z.view, y.view, into: dz.view, kind, alpha)
+    kernels.forward(z.view, nil, y.view, kind, alpha)
+    kernels.backward(dy.view, kind.gradientNeedsInput ? z.view : y.view, dz.view, kind, alpha)
     Passes.columnSums(dz.view, into: db.pointer)
     Passes.multiply(dz.view, transposeA: false, w.view, transposeB: true, into: dx.view)
     Passes.multiply(x.view, transposeA: true, dz.view, transposeB: false, into: dw.view)

@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import Lamina
 import ReferenceKernels
@@ -10,7 +11,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
   enum Style {
     /// The textbook's loops of `ReferenceKernels`; in Double the oracle.
     case textbook
-    /// One call of BLAS for each product, on its own threads, and one pass over the matrix for each other operation.
+    /// One call of BLAS for each product, on its own threads, and `UnfusedPasses` for the rest.
     case unfused
   }
 
@@ -37,6 +38,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
   private var gradients: [ScratchMatrix<Scalar>]
   private let labels: UnsafeMutablePointer<Int32>
   private let style: Style
+  private let kernels: KernelTable<Scalar>
   private let rows: Int
   private var steps = 0
 
@@ -47,6 +49,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
     _ style: Style, _ recipe: ClassifierRecipe, classes: Int, rows: Int, from model: Sequential<Other>
   ) throws {
     self.style = style
+    kernels = try Scalar.kernels()
     self.rows = rows
     labels = ScratchMemory.allocate(rows)
     let inputs = model.inputShape?.reduce(1, *) ?? 0
@@ -161,7 +164,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
     case .activation(let kind, let alpha):
       switch style {
       case .textbook: ReferenceKernels.activate(x.view, bias: nil, into: y.view, kind: kind, alpha: alpha)
-      case .unfused: UnfusedPasses<Scalar>.activate(x.view, into: y.view, kind, alpha)
+      case .unfused: kernels.activations.forward(x.view, nil, y.view, kind, alpha)
       }
     case .normalization(let normalization):
       normalization.forward(x, y)
@@ -186,7 +189,9 @@ final class PlainNetwork<Scalar: NetworkScalar> {
     case .activation(let kind, let alpha):
       switch style {
       case .textbook: ReferenceKernels.activateBackward(dy.view, input: x.view, into: dx.view, kind: kind, alpha: alpha)
-      case .unfused: UnfusedPasses<Scalar>.activateBackward(dy.view, x.view, y.view, into: dx.view, kind, alpha)
+      case .unfused:
+        let saved = kind.gradientNeedsInput ? x.view : y.view
+        kernels.activations.backward(dy.view, saved, dx.view, kind, alpha)
       }
     case .normalization(let normalization):
       normalization.backward(dy, x, dx)
@@ -209,25 +214,51 @@ final class PlainNetwork<Scalar: NetworkScalar> {
   func update(_ rule: UpdateRule) {
     steps += 1
     for parameter in parameters {
-      let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
-      let (first, second) = (parameter.first.pointer, parameter.second.pointer)
-      switch rule {
-      case .sgd(let rate):
-        ReferenceKernels.sgd(w, g, count, rate, 1)
-      case .momentum(let rate, let momentum, let nesterov):
-        ReferenceKernels.momentum(w, g, first, count, rate, momentum, nesterov, 1)
-      case .adam(let rate, let beta1, let beta2, let epsilon, let weightDecay):
-        let correction = (1 - power(beta2)).squareRoot() / (1 - power(beta1))
-        ReferenceKernels.adam(
-          w, g, first, second, count, rate * correction, beta1, beta2, epsilon, 1 - rate * weightDecay)
-      case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
-        ReferenceKernels.rmsprop(
-          w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)
+      switch style {
+      case .textbook: updateByLoops(parameter, rule)
+      case .unfused: updateByKernels(parameter, rule)
       }
     }
   }
 
-  private func power(_ base: Double) -> Double { (0..<steps).reduce(1) { product, _ in product * base } }
+  private func updateByLoops(_ parameter: Parameter, _ rule: UpdateRule) {
+    let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
+    let (first, second) = (parameter.first.pointer, parameter.second.pointer)
+    switch rule {
+    case .sgd(let rate):
+      ReferenceKernels.sgd(w, g, count, rate, 1)
+    case .momentum(let rate, let momentum, let nesterov):
+      ReferenceKernels.momentum(w, g, first, count, rate, momentum, nesterov, 1)
+    case .adam(let rate, let beta1, let beta2, let epsilon, let weightDecay):
+      ReferenceKernels.adam(
+        w, g, first, second, count, rate * correction(beta1, beta2), beta1, beta2, epsilon, 1 - rate * weightDecay)
+    case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
+      ReferenceKernels.rmsprop(
+        w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)
+    }
+  }
+
+  private func updateByKernels(_ parameter: Parameter, _ rule: UpdateRule) {
+    let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
+    let (first, second) = (parameter.first.pointer, parameter.second.pointer)
+    switch rule {
+    case .sgd(let rate):
+      kernels.optimizers.sgd(w, g, count, rate, 1)
+    case .momentum(let rate, let momentum, let nesterov):
+      kernels.optimizers.momentum(w, g, first, count, rate, momentum, nesterov, 1)
+    case .adam(let rate, let beta1, let beta2, let epsilon, let weightDecay):
+      kernels.optimizers.adam(
+        w, g, first, second, count, rate * correction(beta1, beta2), beta1, beta2, epsilon, 1 - rate * weightDecay)
+    case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
+      kernels.optimizers.rmsprop(
+        w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)
+    }
+  }
+
+  /// Adam's correction of both moments' bias.
+  private func correction(_ beta1: Double, _ beta2: Double) -> Double {
+    (1 - pow(beta2, Double(steps))).squareRoot() / (1 - pow(beta1, Double(steps)))
+  }
 }
 
 /// A batch normalization of a `PlainNetwork`, with what its backward pass needs.

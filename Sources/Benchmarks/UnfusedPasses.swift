@@ -3,8 +3,11 @@ import Kernels
 import Lamina
 import ReferenceKernels
 
-/// What a program does that calls BLAS for its products and writes a loop for everything else: each operation is one
-/// pass over a contiguous matrix, row by row, and leaves its result in memory for the next.
+/// What a program does that calls BLAS for its products and one loop for each other operation: a pass over a contiguous
+/// matrix, row by row, that leaves its result in memory for the next.
+///
+/// Activations and optimizers, which are one operation each, run Lamina's vectorized kernels, so that the difference is
+/// in what surrounds them.
 enum UnfusedPasses<Scalar: NetworkScalar> {
   typealias Matrix = MatrixView<Scalar>
   typealias Vector = UnsafeMutablePointer<Scalar>
@@ -58,35 +61,6 @@ enum UnfusedPasses<Scalar: NetworkScalar> {
     for column in 0..<x.columns { sums[column] = 0 }
     let (left, right) = (x.base, y.base)
     elements(x) { index, column in sums[column] += left[index] * right[index] }
-  }
-
-  // MARK: Activations
-
-  /// y = f(x): ReLU by comparison, others through libm.
-  static func activate(_ x: Matrix, into y: Matrix, _ kind: ElementwiseActivation, _ alpha: Double) {
-    let (from, to, count, slope) = (x.base, y.base, x.rows * x.columns, Scalar(alpha))
-    switch kind {
-    case .linear: for i in 0..<count { to[i] = from[i] }
-    case .relu: for i in 0..<count { to[i] = from[i] > 0 ? from[i] : 0 }
-    case .leakyReLU: for i in 0..<count { to[i] = from[i] > 0 ? from[i] : slope * from[i] }
-    default: ReferenceKernels.activate(x, bias: nil, into: y, kind: kind, alpha: alpha)
-    }
-  }
-
-  /// dx = dy·f′(x), given x and y = f(x); sigmoid and tanh from y.
-  static func activateBackward(
-    _ dy: Matrix, _ x: Matrix, _ y: Matrix, into dx: Matrix, _ kind: ElementwiseActivation, _ alpha: Double
-  ) {
-    let (gradient, saved, to, count) = (dy.base, y.base, dx.base, x.rows * x.columns)
-    let (from, slope) = (x.base, Scalar(alpha))
-    switch kind {
-    case .linear: for i in 0..<count { to[i] = gradient[i] }
-    case .relu: for i in 0..<count { to[i] = from[i] > 0 ? gradient[i] : 0 }
-    case .leakyReLU: for i in 0..<count { to[i] = from[i] > 0 ? gradient[i] : slope * gradient[i] }
-    case .sigmoid: for i in 0..<count { to[i] = gradient[i] * saved[i] * (1 - saved[i]) }
-    case .tanh: for i in 0..<count { to[i] = gradient[i] * (1 - saved[i] * saved[i]) }
-    default: ReferenceKernels.activateBackward(dy, input: x, into: dx, kind: kind, alpha: alpha)
-    }
   }
 
   // MARK: Batch normalization

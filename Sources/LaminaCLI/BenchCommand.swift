@@ -13,8 +13,8 @@ struct BenchCommand: ParsableCommand {
       backward. step: training the network that the flags describe. all: all of them; unless --quick is given, also \
       the series of --sweep.
 
-      Variants: naive is textbook loops on one thread; unfused is one call of BLAS for each product and one pass over \
-      memory for each other operation; lamina. The bound is measured on the spot: the multiply-add peak of as many \
+      Variants: naive is textbook loops on one thread; unfused is one call of BLAS for each product, on --threads \
+      threads, and one pass over memory for each other operation; lamina. The bound is measured on the spot: the multiply-add peak of as many \
       threads, or for batchnorm the rate of copying as many bytes. Kernels run on one thread unless --threads says \
       otherwise, layers and steps on as many as processors.
 
@@ -106,8 +106,8 @@ struct BenchCommand: ParsableCommand {
     benchmark.batchSize = network.batchSize
     benchmark.threads = network.threads
     benchmark.inDouble = network.precision == .float64
-    benchmark.seconds = seconds ?? (quick ? 0.5 : 3)
-    if quick { benchmark.images = 2048 }
+    benchmark.seconds = seconds ?? (quick ? 1 : 3)
+    if quick { benchmark.images = 16_384 }
     return benchmark
   }
 }
