@@ -61,7 +61,7 @@ public final class BenchmarkPlots {
   }
 
   /// gnuplot's words for the line of a variant.
-  private static func style(_ variant: Variant) -> String {
+  private static func style(_ variant: BenchmarkVariant) -> String {
     switch variant {
     case .naive: "lc rgb '#888888' pt 4"
     case .unfused: "lc rgb '#e08214' pt 8"
@@ -112,10 +112,10 @@ public final class BenchmarkPlots {
     var data: [String] = []
     for family in families {
       // gnuplot finds a block by its number: two empty lines part blocks.
-      data.append("# \(family)\n# \(axis.rawValue) \(Variant.allCases.map(\.rawValue).joined(separator: " "))")
+      data.append("# \(family)\n# \(axis.rawValue) \(BenchmarkVariant.allCases.map(\.rawValue).joined(separator: " "))")
       let inFamily = members.filter { $0.sweep?.family == family }
       for value in Set(inFamily.compactMap { $0.sweep?.value }).sorted() {
-        let cells = Variant.allCases.map { variant in
+        let cells = BenchmarkVariant.allCases.map { variant in
           let row = inFamily.first { $0.sweep?.value == value && $0.variant == variant.rawValue }
           return Self.number(countsImages ? row?.imagesPerSecond : row?.gflops)
         }
@@ -133,7 +133,7 @@ public final class BenchmarkPlots {
       "set multiplot layout \(lines),\(columns)",
     ]
     for (index, family) in families.enumerated() {
-      let drawn = Variant.allCases.enumerated().filter { variant in
+      let drawn = BenchmarkVariant.allCases.enumerated().filter { variant in
         members.contains { $0.sweep?.family == family && $0.variant == variant.element.rawValue }
       }
       let curves = drawn.map { column, variant in
@@ -153,7 +153,7 @@ public final class BenchmarkPlots {
       let members = rows.filter { $0.suite == suite && $0.sweep == nil && $0.speedupOverNaive != nil }
       let cases = unique(members.map(\.name))
       if cases.isEmpty { continue }
-      func speedup(_ name: String, _ variant: Variant) -> Double? {
+      func speedup(_ name: String, _ variant: BenchmarkVariant) -> Double? {
         members.first { $0.name == name && $0.variant == variant.rawValue }?.speedupOverNaive
       }
       let name = "speedup-\(suite)"
@@ -181,7 +181,7 @@ public final class BenchmarkPlots {
     let points = rows.filter { $0.flopsPerByte != nil && $0.gflops != nil && !$0.name.contains("float64") }
     if points.isEmpty { return }
     var data: [String] = []
-    for variant in Variant.allCases {
+    for variant in BenchmarkVariant.allCases {
       data.append("# \(variant.rawValue): flops per byte, GFLOP/s, suite, case")
       let members = points.filter { $0.variant == variant.rawValue }
       data += members.map {
@@ -218,7 +218,7 @@ public final class BenchmarkPlots {
         "roof\(index)(x, memory\(index)) \(dash)lw 2 lc rgb '#b2182b' title 'peak and memory bandwidth, \(who)'",
       ]
     }
-    for (index, variant) in Variant.allCases.enumerated() {
+    for (index, variant) in BenchmarkVariant.allCases.enumerated() {
       curves.append(
         "'roofline.dat' index \(index) using 1:2 with points ps 0.8 \(Self.style(variant)) title '\(variant.rawValue)'")
     }

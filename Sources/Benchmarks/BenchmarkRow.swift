@@ -19,7 +19,7 @@ public struct BenchmarkRow: Sendable, Equatable {
   public var suite: String
   /// What was measured, such as `32×128×784 NN float32`.
   public var name: String
-  /// The raw value of a `Variant`.
+  /// The raw value of a `BenchmarkVariant`.
   public var variant: String
   /// Threads that worked.
   public var threads: Int
@@ -122,7 +122,7 @@ extension BenchmarkRow {
   }
 
   private static func table(_ cells: [String]) -> String {
-    let widths = [46, 8, 7, 10, 8, 10, 8, 7, 8, 8, 9, 9, 4]
+    let widths = [58, 8, 7, 10, 8, 10, 8, 7, 8, 8, 9, 9, 4]
     return zip(cells, widths).enumerated().map { column, cell in
       let space = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
       return column < 2 ? cell.0 + space : space + cell.0

@@ -45,7 +45,7 @@ extension BenchmarkSuites {
       let peak = team == 1 ? singlePeak : TeamRates.peak(as: type, threads: team, seconds: seconds / 4)
       let flops = 3 * shape.flops
 
-      func row(_ variant: Variant, _ timing: Timing, _ error: Double) -> BenchmarkRow {
+      func row(_ variant: BenchmarkVariant, _ timing: Timing, _ error: Double) -> BenchmarkRow {
         let threads = variant == .naive ? 1 : team
         var row = BenchmarkRow(
           suite: "dense", name: name, variant: variant.rawValue, threads: threads, timing: timing, maxError: error,

@@ -83,7 +83,7 @@ extension BenchmarkSuites {
       let singlePeak = TeamRates.peak(as: type, threads: 1, seconds: seconds / 4)
       let peak = threads == 1 ? singlePeak : TeamRates.peak(as: type, threads: threads, seconds: seconds / 4)
 
-      func row(_ variant: Variant, _ timing: Timing, _ result: ScratchMatrix<Scalar>) -> BenchmarkRow {
+      func row(_ variant: BenchmarkVariant, _ timing: Timing, _ result: ScratchMatrix<Scalar>) -> BenchmarkRow {
         // A sum of k products rounds at most k times by half a unit, the oracle in Double as often.
         var row = BenchmarkRow(
           suite: "gemm", name: name, variant: variant.rawValue, threads: variant == .naive ? 1 : threads,

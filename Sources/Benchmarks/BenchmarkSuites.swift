@@ -3,7 +3,7 @@ import Kernels
 import Lamina
 
 /// Who computes: the columns of a comparison.
-public enum Variant: String, Sendable, CaseIterable {
+public enum BenchmarkVariant: String, Sendable, CaseIterable {
   /// The textbook's loops, on one thread.
   case naive
   /// One call of BLAS for each product, and one pass over memory for each other operation.
@@ -19,7 +19,7 @@ public struct BenchmarkSuites {
   /// Threads of each case; nil: one for products and kernels, as many as processors for layers and steps.
   public var threads: Int?
   /// The variants that are measured.
-  public var variants = Set(Variant.allCases)
+  public var variants = Set(BenchmarkVariant.allCases)
   /// Seconds for each measurement.
   var seconds: Double { isQuick ? 0.05 : 0.3 }
   /// Called with each row as soon as it is measured.
@@ -45,7 +45,7 @@ public struct BenchmarkSuites {
   var team: Int { threads ?? min(8, availableProcessors()) }
 
   /// Whether `variant` is measured.
-  func wants(_ variant: Variant) -> Bool { variants.contains(variant) }
+  func wants(_ variant: BenchmarkVariant) -> Bool { variants.contains(variant) }
 
   /// Says that the naive loops of a case are left out, one run of which would take `seconds`.
   func leftOut(_ suite: String, _ name: String, seconds: Double) {
@@ -57,11 +57,11 @@ public struct BenchmarkSuites {
   /// Returns Lamina's row.
   @discardableResult
   func report(variants rows: [BenchmarkRow]) throws -> BenchmarkRow? {
-    func median(_ variant: Variant) -> Double? {
+    func median(_ variant: BenchmarkVariant) -> Double? {
       rows.first { $0.variant == variant.rawValue }?.medianMicroseconds
     }
     var lamina: BenchmarkRow?
-    for variant in Variant.allCases where wants(variant) {
+    for variant in BenchmarkVariant.allCases where wants(variant) {
       for var row in rows where row.variant == variant.rawValue {
         row.speedupOverNaive = median(.naive).map { $0 / row.medianMicroseconds }
         row.speedupOverUnfused = median(.unfused).map { $0 / row.medianMicroseconds }

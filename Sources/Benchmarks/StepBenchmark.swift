@@ -70,7 +70,7 @@ public struct StepBenchmark: Sendable {
         TeamRates.peak(as: Scalar.self, threads: 1, seconds: min(seconds / 10, 0.05))
       }
 
-    func row(_ variant: Variant, threads: Int, _ timing: Timing, error: Double) -> BenchmarkRow {
+    func row(_ variant: BenchmarkVariant, threads: Int, _ timing: Timing, error: Double) -> BenchmarkRow {
       var row = BenchmarkRow(
         suite: "step", name: name, variant: variant.rawValue, threads: threads, timing: timing, maxError: error,
         bound: check.bound)

@@ -40,7 +40,7 @@ struct BenchCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Measure this variant only: naive, unfused, lamina; may be given twice.", valueName: "name"))
-  var variant: [Variant] = []
+  var variant: [BenchmarkVariant] = []
 
   @Flag(help: "Also series of layers and steps in which batch, width, depth and threads grow.")
   var sweep = false
@@ -112,7 +112,7 @@ struct BenchCommand: ParsableCommand {
   }
 }
 
-extension Variant: ExpressibleByArgument {}
+extension BenchmarkVariant: ExpressibleByArgument {}
 
 /// Where the rows go: a table or JSON on standard output as they come, and at the end a file of JSON.
 private final class BenchOutput {

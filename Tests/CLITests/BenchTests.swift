@@ -125,7 +125,7 @@ import Testing
     let folder = try TemporaryFolder()
     let plots = try BenchmarkPlots(folder: folder.path)
     for batch in [1, 8] {
-      for variant in Variant.allCases where !(variant == .naive && batch == 8) {
+      for variant in BenchmarkVariant.allCases where !(variant == .naive && batch == 8) {
         var row = BenchmarkRow(
           suite: "step", name: "case, \(batch)", variant: variant.rawValue, threads: 1, timing: Timing([10]),
           maxError: 0, bound: 1)
