@@ -13,6 +13,7 @@ public struct Advice: Sendable, Equatable, Encodable {
   public static func all(for card: MachineCard) -> [Advice] {
     [
       narrowCore(card), cacheSize(card), narrowKernels(card), quota(card), dataFolder(card), debugBuild(card),
+      teamSize(card),
     ].compactMap { $0 }
   }
 
@@ -72,6 +73,19 @@ public struct Advice: Sendable, Equatable, Encodable {
       fix: quota < 2
         ? "train with --threads 1, or raise the CPU limit of the container"
         : "train with --threads \(Int(quota)), or raise the CPU limit of the container")
+  }
+
+  private static func teamSize(_ card: MachineCard) -> Advice? {
+    guard let value = card.variables["LAMINA_THREADS"], !value.isEmpty else { return nil }
+    do {
+      let request = try ThreadRequest(nil, environment: card.variables)
+      guard request.mostMembers > card.processors else { return nil }
+      return Advice(
+        warning: "LAMINA_THREADS=\(value) asks for more threads than there are processors (\(card.processors)): "
+          + "they wait for each other", fix: "unset LAMINA_THREADS, or set it to \(card.processors) or less")
+    } catch {
+      return Advice(warning: "\(error)", fix: "unset LAMINA_THREADS")
+    }
   }
 
   private static func dataFolder(_ card: MachineCard) -> Advice? {

@@ -200,7 +200,7 @@ public final class BenchmarkPlots {
     for (index, count) in teams.enumerated() {
       let (peak, cache, memory): (Double, Double, Double) = try ScratchMemory.scope {
         (
-          TeamRates.peak(as: Float.self, threads: count, seconds: 0.1),
+          try TeamRates.peak(as: Float.self, threads: count, seconds: 0.1),
           try TeamRates.copy(as: Float.self, bytes: count * 128 << 10, threads: count, seconds: 0.1),
           try TeamRates.copy(as: Float.self, bytes: 64 << 20, threads: count, seconds: 0.2)
         )

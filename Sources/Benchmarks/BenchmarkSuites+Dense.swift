@@ -41,8 +41,8 @@ extension BenchmarkSuites {
     try ScratchMemory.scope {
       let data = try DenseCase<Scalar>(shape, activation, threads: team)
       let name = "\(shape.rows)×\(shape.inputs) to \(shape.outputs), \(activation.kind), \(Scalar.precisionName)"
-      let singlePeak = TeamRates.peak(as: type, threads: 1, seconds: seconds / 4)
-      let peak = team == 1 ? singlePeak : TeamRates.peak(as: type, threads: team, seconds: seconds / 4)
+      let singlePeak = try TeamRates.peak(as: type, threads: 1, seconds: seconds / 4)
+      let peak = team == 1 ? singlePeak : try TeamRates.peak(as: type, threads: team, seconds: seconds / 4)
       let flops = 3 * shape.flops
 
       func row(_ variant: BenchmarkVariant, _ timing: Timing, _ error: Double) -> BenchmarkRow {

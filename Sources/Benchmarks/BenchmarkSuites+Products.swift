@@ -80,8 +80,8 @@ extension BenchmarkSuites {
       let data = try ProductCase<Scalar>(shape, threads: threads)
       let (m, n, k) = shape.size
       let name = "\(m)×\(n)×\(k) \(shape.operation.rawValue) \(Scalar.precisionName)"
-      let singlePeak = TeamRates.peak(as: type, threads: 1, seconds: seconds / 4)
-      let peak = threads == 1 ? singlePeak : TeamRates.peak(as: type, threads: threads, seconds: seconds / 4)
+      let singlePeak = try TeamRates.peak(as: type, threads: 1, seconds: seconds / 4)
+      let peak = threads == 1 ? singlePeak : try TeamRates.peak(as: type, threads: threads, seconds: seconds / 4)
 
       func row(_ variant: BenchmarkVariant, _ timing: Timing, _ result: ScratchMatrix<Scalar>) -> BenchmarkRow {
         // A sum of k products rounds at most k times by half a unit, the oracle in Double as often.

@@ -42,7 +42,7 @@ public struct BenchmarkSuites {
   }
 
   /// Threads of layers and steps.
-  var team: Int { threads ?? min(8, availableProcessors()) }
+  var team: Int { threads ?? (try? ThreadRequest(nil))?.mostMembers ?? 1 }
 
   /// Whether `variant` is measured.
   func wants(_ variant: BenchmarkVariant) -> Bool { variants.contains(variant) }

@@ -25,7 +25,7 @@ public struct MachineCard: Sendable, Equatable, Encodable {
   public var blasCore: String
   /// Threads of one BLAS call; Lamina's own team calls it with one.
   public var blasThreads: Int
-  /// Members of Lamina's team unless said otherwise.
+  /// Most members of Lamina's team unless an argument says otherwise.
   public var threads: Int
   /// The variables of the environment that change any of this.
   public var variables: [String: String]
@@ -68,7 +68,8 @@ public struct MachineCard: Sendable, Equatable, Encodable {
     openBLASConfiguration = BLAS.configuration
     blasCore = BLAS.coreName
     blasThreads = BLAS.threads
-    threads = min(8, availableProcessors())
+    // A bad LAMINA_THREADS is for the advice to tell, not a reason to show no card.
+    threads = (try? ThreadRequest(nil, environment: environment))?.mostMembers ?? ThreadRequest.timed.mostMembers
     variables = environment.filter { name, _ in
       ["OPENBLAS_", "LAMINA_", "GOTO_", "OMP_"].contains { name.hasPrefix($0) }
     }
@@ -87,7 +88,7 @@ public struct MachineCard: Sendable, Equatable, Encodable {
       ("Kernels", "\(kernels) (available: \(availableKernels.joined(separator: ", ")))"),
       ("OpenBLAS", "\(openBLASVersion), core \(blasCore)"),
       ("", openBLASConfiguration),
-      ("Threads", "team of \(threads); \(blasThreads) in one BLAS call"),
+      ("Threads", teamText + "; \(blasThreads) in one BLAS call"),
     ]
     rows.append(
       (
@@ -104,6 +105,12 @@ public struct MachineCard: Sendable, Equatable, Encodable {
     return rows.map { name, value in
       "\(name)\(String(repeating: " ", count: max(0, 12 - name.count)))\(value)"
     }.joined(separator: "\n")
+  }
+
+  private var teamText: String {
+    variables["LAMINA_THREADS"] != nil
+      ? "team of \(threads) (LAMINA_THREADS)"
+      : threads == 1 ? "team of 1" : "team of 1 to \(threads), by timing each network's step"
   }
 
   private var quotaText: String {

@@ -18,7 +18,8 @@ public struct StepBenchmark: Sendable {
   public var batchSize = 32
   /// Whether the network computes in Double.
   public var inDouble = false
-  /// Members of the team, and threads of OpenBLAS in the unfused variant; nil: as many as processors.
+  /// Members of the team, and threads of OpenBLAS in the unfused variant; nil: the team is chosen as by
+  /// `Sequential.compile`, OpenBLAS has the most members that it may have.
   public var threads: Int?
   /// Seconds of measuring each of Lamina's and the unfused step; the naive one gets one at most.
   public var seconds = 3.0
@@ -35,8 +36,6 @@ public struct StepBenchmark: Sendable {
   /// Flops of the products of a step: 2 per weight forward and 4 backward, less the gradient of the data, which nobody
   /// asks for.
   var flops: Double { Double(batchSize) * Double(6 * kernelWeights - 2 * widths[0] * widths[1]) }
-  /// Members of the team.
-  var team: Int { threads ?? min(8, availableProcessors()) }
 
   /// The case, without the precision where it is Float.
   var name: String {
@@ -56,19 +55,20 @@ public struct StepBenchmark: Sendable {
 
   private func rows<Scalar: NetworkScalar>(_ suites: BenchmarkSuites, as type: Scalar.Type) throws -> [BenchmarkRow] {
     let model = Sequential<Scalar>(layers: recipe.layers(classes: classes))
-    try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: team)
+    try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
     try model.build(inputShape: [inputs])
+    let most = try threads ?? ThreadRequest(nil).mostMembers
+    _ = try model.plan(samples: batchSize)
+    let team = model.teamSize ?? 1
     let data = try randomImages(max(images, batchSize))
     let check = try check(model, data, suites)
-    let peak = ScratchMemory.scope {
-      TeamRates.peak(as: Scalar.self, threads: team, seconds: min(seconds / 10, 0.05))
-    }
-    let singlePeak =
-      team == 1
-      ? peak
-      : ScratchMemory.scope {
-        TeamRates.peak(as: Scalar.self, threads: 1, seconds: min(seconds / 10, 0.05))
+    func peak(_ threads: Int) throws -> Double {
+      try ScratchMemory.scope {
+        try TeamRates.peak(as: Scalar.self, threads: threads, seconds: min(seconds / 10, 0.05))
       }
+    }
+    var peaks: [Int: Double] = [:]
+    for threads in Set([1, team, most]) { peaks[threads] = try peak(threads) }
 
     func row(_ variant: BenchmarkVariant, threads: Int, _ timing: Timing, error: Double) -> BenchmarkRow {
       var row = BenchmarkRow(
@@ -76,7 +76,7 @@ public struct StepBenchmark: Sendable {
         bound: check.bound)
       row.imagesPerSecond = Double(batchSize) / timing.median * 1e6
       row.gflops = flops / timing.median * 1e-3
-      row.fractionOfBound = flops / timing.median * 1e-3 / (threads == 1 ? singlePeak : peak)
+      row.fractionOfBound = flops / timing.median * 1e-3 / (peaks[threads] ?? .nan)
       row.flopsPerByte = flops / Double(bytes(of: Scalar.self))
       return row
     }
@@ -94,10 +94,10 @@ public struct StepBenchmark: Sendable {
       rows.append(row(.lamina, threads: team, try laminaTiming(model, data), error: check.lamina))
     }
     if suites.wants(.unfused) {
-      let timing = try UnfusedPasses<Scalar>.withBLASThreads(team) {
+      let timing = try UnfusedPasses<Scalar>.withBLASThreads(most) {
         try plainTiming(.unfused, model, data, seconds: seconds)
       }
-      rows.append(row(.unfused, threads: team, timing, error: check.unfused))
+      rows.append(row(.unfused, threads: most, timing, error: check.unfused))
     }
     return rows
   }

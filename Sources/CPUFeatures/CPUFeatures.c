@@ -1,7 +1,3 @@
-#if defined(__linux__)
-#define _GNU_SOURCE  // sched_getaffinity
-#include <sched.h>
-#endif
 #include "CPUFeatures.h"
 #include <string.h>
 
@@ -60,11 +56,3 @@ bool lamina_cpu_has_x86_64_v4(void) { return false; }
 void lamina_cpu_brand(char *buffer, size_t size) { if (size) buffer[0] = 0; }
 
 #endif
-
-int lamina_affinity_processors(void) {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-  return 0;
-}

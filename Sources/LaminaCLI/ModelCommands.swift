@@ -29,7 +29,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Use only the first n held-out images.", valueName: "n"))
   var testImages: Int?
 
-  @Option(help: ArgumentHelp("Threads; as many as processors if not given, at most 8.", valueName: "n"))
+  @Option(help: ArgumentHelp("Threads; if not given LAMINA_THREADS, else chosen by timing.", valueName: "n"))
   var threads: Int?
 
   @Flag(help: "Print one JSON object.")

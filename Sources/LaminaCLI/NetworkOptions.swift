@@ -38,7 +38,7 @@ struct NetworkOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Precision of the network.", valueName: "float32|float64"))
   var precision: Precision = .float32
 
-  @Option(help: ArgumentHelp("Threads; as many as processors if not given, at most 8.", valueName: "n"))
+  @Option(help: ArgumentHelp("Threads; if not given LAMINA_THREADS, else chosen by timing.", valueName: "n"))
   var threads: Int?
 
   func validate() throws {

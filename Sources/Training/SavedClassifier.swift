@@ -22,7 +22,7 @@ public final class SavedClassifier<Scalar: NetworkScalar> {
   ///
   /// - Parameters:
   ///   - file: a file that `TrainingJob` has saved.
-  ///   - threads: members of the team; nil: as many as processors.
+  ///   - threads: members of the team; nil: chosen as `Sequential.compile` does.
   /// - Throws: `ModelFileError` or `ModelError` where the file holds no classifier of images.
   public init(_ file: ModelFile, threads: Int? = nil) throws {
     metadata = try ClassifierMetadata(file)

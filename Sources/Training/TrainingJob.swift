@@ -27,7 +27,7 @@ public struct TrainingJob: Sendable {
   public var validationSplit = 0.0
   /// What all random numbers are drawn from.
   public var seed: UInt64 = 0
-  /// Members of the team; nil: as many as there are processors.
+  /// Members of the team; nil: chosen as `Sequential.compile` does.
   public var threads: Int?
   /// Where the trained model is saved; nil: nowhere.
   public var savePath: String?
@@ -63,6 +63,7 @@ public struct TrainingJob: Sendable {
       training, epochs: epochs, batchSize: batchSize, schedule: schedule, validationSplit: validationSplit,
       verbose: verbosity,
       output: output)
+    let team = model.teamSize ?? 1
     let evaluation = try model.evaluate(test)
     if let savePath {
       let metadata = ClassifierMetadata(data: source.name, classNames: data.train.classNames, scaling: scaling)
@@ -77,7 +78,7 @@ public struct TrainingJob: Sendable {
       imagesPerSecond: Double(trained * epochs) / max(history.seconds, 1e-9),
       trainLoss: history.loss.last ?? .nan, testLoss: evaluation.loss, testAccuracy: evaluation.accuracy ?? 0,
       weightsSHA256: try model.weightsSHA256(), blasCore: BLAS.coreName, kernels: instructionSet.rawValue,
-      threads: model.configuration?.threads ?? 1, seed: seed)
+      threads: team, seed: seed)
   }
 
   /// Refuses a folder that is not there before hours of training rather than after them.

@@ -61,6 +61,12 @@ import Testing
         $0.blasCore = "Haswell"
         $0.variables["OPENBLAS_CORETYPE"] = "Haswell"
       } == "unset OPENBLAS_CORETYPE")
+    #expect(try onlyFix { $0.variables["LAMINA_THREADS"] = "some" } == "unset LAMINA_THREADS")
+    #expect(
+      try onlyFix {
+        $0.processors = 2
+        $0.variables["LAMINA_THREADS"] = "3"
+      } == "unset LAMINA_THREADS, or set it to 2 or less")
     #expect(try onlyFix { $0.blasCore = "Zen" }.contains("OPENBLAS_CORETYPE=SkylakeX"))
     #expect(try onlyFix { $0.variables["OPENBLAS_L2_SIZE"] = "512" } == "unset OPENBLAS_L2_SIZE")
     #expect(try onlyFix { $0.kernels = "portable" } == "unset LAMINA_KERNELS")

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "Threads.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -13,8 +15,6 @@ bool lamina_cpu_has_x86_64_v3(void);
 bool lamina_cpu_has_x86_64_v4(void);
 /// Writes the processor's brand string (empty where it has none) into `buffer`, NUL-terminated.
 void lamina_cpu_brand(char *buffer, size_t size);
-/// Processors in this process's affinity mask, or 0 where that cannot be asked.
-int lamina_affinity_processors(void);
 
 /// Tells the CPU that the thread waits in a spin loop.
 static inline __attribute__((always_inline)) void lamina_cpu_pause(void) {

@@ -29,7 +29,12 @@ public final class Sequential<Scalar: NetworkScalar> {
   package var stepCount = 0
   /// Epochs finished since the model was made; each shuffles differently.
   package var epochCount = 0
-  private var currentPlan: ExecutionPlan<Scalar>?
+  /// Plans by the size of their team; small and large batches may want different ones.
+  private var plans: [Int: ExecutionPlan<Scalar>] = [:]
+  /// Team sizes that a timing chose, by the batch's magnitude.
+  private var timedSizes: [Int: Int] = [:]
+  /// Members of the team of the plan that was asked for last; nil before the first.
+  package private(set) var teamSize: Int?
 
   /// A model of the given layers, in any precision.
   ///
@@ -85,17 +90,17 @@ public final class Sequential<Scalar: NetworkScalar> {
   /// - Parameters:
   ///   - optimizer: Adam by default.
   ///   - loss: what is minimized; its mean over a batch is reported.
-  ///   - threads: members of the team that computes a step; nil: as many as processors are there for this process, at
-  ///     most 8. The weights do not depend on it.
+  ///   - threads: members of the team that computes a step. Nil: what the variable `LAMINA_THREADS` says; without it
+  ///     the number, from 1 to the processors that this process may use and at most 8, at which the step runs fastest.
+  ///     That is measured when the first batch comes and for batches of another magnitude, in some milliseconds, once
+  ///     per process for each kind of step. The weights do not depend on the number.
   /// - Throws: `ModelError` where an argument is out of range, or loss and output do not fit.
   public func compile(optimizer: any Optimizer = Adam(), loss: Loss, threads: Int? = nil) throws {
     try CompiledConfiguration.check(optimizer)
-    if let threads, threads < 1 {
-      throw ModelError.argument(name: "threads", problem: "must be at least 1, not \(threads)")
-    }
-    configuration = CompiledConfiguration(
-      optimizer: optimizer, loss: loss, threads: threads ?? min(8, availableProcessors()))
-    currentPlan = nil
+    configuration = CompiledConfiguration(optimizer: optimizer, loss: loss, threads: try ThreadRequest(threads))
+    plans = [:]
+    timedSizes = [:]
+    teamSize = nil
     stepCount = 0
     store?.resetOptimizerState(vectors: optimizer.updateRule.stateVectors)
   }
@@ -121,12 +126,33 @@ public final class Sequential<Scalar: NetworkScalar> {
   /// Prediction needs no `compile`: without one the plan has the loss that fits any output and one thread.
   package func plan(samples: Int) throws -> ExecutionPlan<Scalar> {
     guard let network, let store else { throw ModelError.notBuilt }
-    if let currentPlan, currentPlan.capacity >= samples { return currentPlan }
+    let members = try teamSize(for: samples, network, store)
+    teamSize = members
+    if let plan = plans[members], plan.capacity >= samples { return plan }
+    // The old plan's team ends before the new one's begins.
+    plans[members] = nil
     let plan = try ExecutionPlan(
       network: network, store: store, loss: configuration?.loss ?? .meanSquaredError, capacity: samples,
-      threads: configuration?.threads ?? 1, seed: seed)
-    currentPlan = plan
+      threads: members, seed: seed)
+    plans[members] = plan
     return plan
+  }
+
+  private func teamSize(for samples: Int, _ network: NetworkLayout, _ store: ParameterStore<Scalar>) throws -> Int {
+    guard let configuration else { return 1 }
+    switch configuration.threads {
+    case .exactly(let members): return members
+    case .timed:
+      // Batches of one magnitude share a timing: data come in many sizes.
+      var magnitude = 1
+      while magnitude < samples { magnitude *= 2 }
+      if let known = timedSizes[magnitude] { return known }
+      let members = try TeamTiming.members(
+        network: network, store: store, loss: configuration.loss, rule: configuration.optimizer.updateRule,
+        samples: magnitude, seed: seed)
+      timedSizes[magnitude] = members
+      return members
+    }
   }
 }
 
@@ -145,7 +171,7 @@ extension Sequential where Scalar == Float {
 package struct CompiledConfiguration {
   package var optimizer: any Optimizer
   package var loss: Loss
-  package var threads: Int
+  package var threads: ThreadRequest
 
   /// Refuses settings that cannot train.
   static func check(_ optimizer: any Optimizer) throws {

@@ -52,7 +52,7 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   /// A layer of zeros for batches of `rows`.
   ///
-  /// - Throws: `InstructionSetError` where `LAMINA_KERNELS` is wrong; `ModelError` for softmax.
+  /// - Throws: `InstructionSetError` where `LAMINA_KERNELS` is wrong; `ModelError` for softmax, or where the system refuses a thread.
   package init(rows: Int, inputs: Int, outputs: Int, activation: Activation = .linear, threads: Int) throws {
     guard let elementwise = activation.elementwise else {
       throw ModelError.argument(name: "activation", problem: "must act on each element alone")
@@ -60,7 +60,7 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     BLAS.prepare()
     self.activation = elementwise
     kernels = StepKernels(try Scalar.kernels())
-    team = WorkerTeam(size: threads)
+    team = try WorkerTeam(size: threads)
     let boundaries = TileGrid.boundaries(columns: outputs)
     let columns = zip(boundaries, boundaries.dropFirst()).map { $0..<$1 }
     let inputBoundaries = TileGrid.boundaries(columns: inputs)
@@ -140,9 +140,9 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     case .layer:
       multiply(member)
       activate(member)
-      team.barrier()
+      team.barrier(member)
       activateBackward(member)
-      team.barrier()
+      team.barrier(member)
       multiplyByTransposedKernel(member)
       makeKernelGradient(member)
     }

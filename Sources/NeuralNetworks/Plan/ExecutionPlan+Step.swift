@@ -6,13 +6,13 @@ extension ExecutionPlan {
   @inline(__always)
   func performWork(member: Int) {
     gather(member)
-    team.barrier()
+    team.barrier(member)
     let training = task == .train || task == .gradients
     forward(member, mode: training ? .training : .inference, count: task == .infer ? stages.count : trainingStages)
     if task == .infer { return }
     if member == 0 { computeLoss(withGradient: training) }
     guard training else { return }
-    team.barrier()
+    team.barrier(member)
     backward(member)
   }
 
@@ -76,7 +76,7 @@ extension ExecutionPlan {
             stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
         }
       }
-      team.barrier()
+      team.barrier(member)
     }
   }
 
@@ -125,23 +125,23 @@ extension ExecutionPlan {
           kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
         }
         guard let inputGradient = stage.inputGradient else { break }
-        team.barrier()
+        team.barrier(member)
         guard case .dense = stage.core else { break }
         for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
           multiplyByTransposedKernel(member, stage, into: inputGradient, columns: stage.inputTiles[tile], rows: rows)
         }
         // The stage before, if one member computes it whole, needs all tiles of its gradient.
         if !stages[index - 1].isTiled || stage.inputRowsPerSample != stages[index - 1].outputRowsPerSample {
-          team.barrier()
+          team.barrier(member)
         }
       case .softmax, .whole:
         if member == 0 { backwardWhole(stage, rows: rows) }
-        team.barrier()
+        team.barrier(member)
       }
     }
     finishStages(member, 0..<1)
     if trainingStages > 1 {
-      team.barrier()
+      team.barrier(member)
       finishStages(member, 1..<trainingStages)
     }
   }

@@ -61,7 +61,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     BLAS.prepare()
     table = try Scalar.kernels()
     kernels = StepKernels(table)
-    team = WorkerTeam(size: threads)
+    team = try WorkerTeam(size: threads)
     (trainingStages, rowLoss) = network.trainingStages(loss: loss)
     memory = try PlanMemory(network: network, store: store, capacity: capacity)
     // A block of a kernel's gradient (128 rows at most), or the rows of a kernel that belong to one tile.

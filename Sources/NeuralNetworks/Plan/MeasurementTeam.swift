@@ -3,7 +3,9 @@ package final class MeasurementTeam {
   private let team: WorkerTeam
 
   /// A team of `size` members, the caller included.
-  package init(size: Int) { team = WorkerTeam(size: size) }
+  ///
+  /// - Throws: `ModelError` where the system refuses a thread.
+  package init(size: Int) throws { team = try WorkerTeam(size: size) }
 
   /// Does `work` on every member at the same time, given its number, and returns when all have finished.
   package func run(_ work: @escaping @Sendable (Int) -> Void) { team.run(ClosureJob(work)) }

@@ -65,6 +65,17 @@ final class ParameterStore<Scalar: NetworkScalar> {
     state = AlignedBuffer(zeroedCapacity: stateCount)
   }
 
+  /// A store of the same parameters with copies of the values and of the optimizer's state.
+  convenience init(
+    copying other: ParameterStore, records: [NetworkBuilder.ParameterRecord], stages: [StageLayout]
+  ) {
+    self.init(records: records, stages: stages)
+    weights.baseAddress.update(from: other.weights.baseAddress, count: weights.capacity)
+    state.baseAddress.update(from: other.state.baseAddress, count: state.capacity)
+    optimizerState = AlignedBuffer(zeroedCapacity: other.optimizerState.capacity)
+    optimizerState.baseAddress.update(from: other.optimizerState.baseAddress, count: optimizerState.capacity)
+  }
+
   /// Whole cache lines for the rows of a tile of a kernel; the columns added are 0 and stay 0.
   ///
   /// OpenBLAS's small products take ragged columns through memory that they allocate in each call.

@@ -1,12 +1,5 @@
 import CPUFeatures
 import Foundation
-import Synchronization
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Darwin)
-  import Darwin
-#endif
 
 /// Work that every member of a team does a share of.
 protocol TeamJob: AnyObject {
@@ -16,29 +9,54 @@ protocol TeamJob: AnyObject {
 
 /// A few threads that work in step: the caller is member 0, the others wait between runs.
 ///
-/// A run starts and ends with one barrier of its own; within it, `barrier()` holds all members until the last arrives.
-/// A waiting member spins for some tens of microseconds, as long as the waits within a training step are; after that it
-/// yields the core (within a run) or sleeps (between runs). Nothing is allocated after `init`.
-final class WorkerTeam: Sendable {
+/// A run starts and ends with one barrier of its own; within it, `barrier(_:)` holds all members until the last
+/// arrives. How a member waits is `TeamBarrier`'s subject. Nothing is allocated after `init`; `deinit` ends the threads
+/// and returns when they have ended. One caller at a time.
+final class WorkerTeam: @unchecked Sendable {
   /// Members, the caller included.
   let size: Int
+  private let barrier: TeamBarrier
   private let shared: Shared
+  private var threads: [UInt] = []
 
   /// A team of `size` members: `size − 1` threads are started and wait.
-  init(size: Int) {
+  ///
+  /// - Throws: `ModelError.argument` where the system refuses a thread.
+  init(size: Int) throws {
     precondition(size >= 1, "a team has at least one member")
     self.size = size
-    shared = Shared(size: size)
+    barrier = TeamBarrier(size: size)
+    shared = Shared(barrier)
     for member in 1..<max(size, 1) {
-      let shared = shared
-      let thread = Thread { shared.waitForWork(member: member) }
-      thread.name = "lamina-\(member)"
-      thread.stackSize = 1 << 21
-      thread.start()
+      let body = Unmanaged.passRetained(Member(shared, member))
+      var thread: UInt = 0
+      let status = lamina_thread_start(&thread, "lamina-\(member)", 1 << 21, runMember, body.toOpaque())
+      guard status == 0 else {
+        body.release()
+        // Those that run wait for all: count the others as arrived.
+        for missing in member..<size { _ = barrier.arrive(missing) }
+        stop()
+        throw ModelError.argument(
+          name: "threads",
+          problem: "the system refuses thread \(member + 1) of \(size) (\(String(cString: strerror(status)))); "
+            + "ask for fewer")
+      }
+      threads.append(thread)
     }
   }
 
-  deinit { shared.stop() }
+  // Where `init` throws, it has stopped the threads itself.
+  deinit {
+    if threads.count == size - 1 { stop() }
+    barrier.deallocate()
+  }
+
+  private func stop() {
+    shared.stopped = true
+    barrier.wait(0)
+    for thread in threads { lamina_thread_join(thread) }
+    threads = []
+  }
 
   /// Does `job` on every member and returns when all have finished.
   ///
@@ -49,114 +67,57 @@ final class WorkerTeam: Sendable {
     let mode = lamina_flush_subnormals()
     defer { lamina_restore_float_mode(mode) }
     guard size > 1 else { return job.work(member: 0) }
-    shared.publish(job)
+    shared.job = job
+    barrier.wait(0)
     job.work(member: 0)
-    shared.barrier()
-    shared.clearJob()
+    barrier.wait(0)
+    shared.job = nil
   }
 
-  /// Holds the calling member until all have called it.
+  /// Holds `member` until all have called it.
   @inline(__always)
-  func barrier() { if size > 1 { shared.barrier() } }
+  func barrier(_ member: Int) { if size > 1 { barrier.wait(member) } }
 }
 
 /// What the members share.
-///
-/// The atomics lie a cache-line pair apart: members spin on one without slowing another.
 private final class Shared: @unchecked Sendable {
-  private let size: Int
-  private let lines: UnsafeMutableRawPointer
-  private let arrivals: UnsafeMutablePointer<Atomic<Int>>
-  private let barrierGeneration: UnsafeMutablePointer<Atomic<Int>>
-  private let runGeneration: UnsafeMutablePointer<Atomic<Int>>
-  private let sleepers: UnsafeMutablePointer<Atomic<Int>>
-  private let condition = NSCondition()
-  // Written by member 0 before it raises `runGeneration`, read by the others after they see it raised.
-  private var job: (any TeamJob)?
-  private var stopped = false
+  let barrier: TeamBarrier
+  // Written by member 0 before the barrier that starts a run, read by the others after it.
+  var job: (any TeamJob)?
+  var stopped = false
 
-  private static let spacing = 128
-  /// Rounds of spinning before a waiting member yields or sleeps: about 50 µs.
-  private static let spins = 2_000
+  init(_ barrier: TeamBarrier) { self.barrier = barrier }
 
-  init(size: Int) {
-    self.size = size
-    let lines = UnsafeMutableRawPointer.allocate(byteCount: 4 * Shared.spacing, alignment: Shared.spacing)
-    self.lines = lines
-    func atomic(_ index: Int) -> UnsafeMutablePointer<Atomic<Int>> {
-      let pointer = (lines + index * Shared.spacing).bindMemory(to: Atomic<Int>.self, capacity: 1)
-      pointer.initialize(to: Atomic(0))
-      return pointer
-    }
-    arrivals = atomic(0)
-    barrierGeneration = atomic(1)
-    runGeneration = atomic(2)
-    sleepers = atomic(3)
-  }
-
-  deinit {
-    for pointer in [arrivals, barrierGeneration, runGeneration, sleepers] { pointer.deinitialize(count: 1) }
-    lines.deallocate()
-  }
-
-  func publish(_ job: any TeamJob) {
-    self.job = job
-    raiseRunGeneration()
-  }
-
-  func clearJob() { job = nil }
-
-  func stop() {
-    stopped = true
-    raiseRunGeneration()
-  }
-
-  private func raiseRunGeneration() {
-    runGeneration.pointee.add(1, ordering: .sequentiallyConsistent)
-    // Sequential consistency pairs with the sleeper's: either it sees the new generation, or we see it asleep.
-    if sleepers.pointee.load(ordering: .sequentiallyConsistent) > 0 {
-      condition.lock()
-      condition.broadcast()
-      condition.unlock()
-    }
-  }
-
-  func waitForWork(member: Int) {
+  /// What a thread does: its share of each run, until the team is stopped.
+  func serve(_ member: Int) {
     _ = lamina_flush_subnormals()
-    var seen = 0
     while true {
-      var rounds = 0
-      while runGeneration.pointee.load(ordering: .acquiring) == seen {
-        rounds += 1
-        if rounds < Shared.spins { lamina_cpu_pause() } else { sleep(while: seen) }
-      }
-      seen += 1
+      barrier.wait(member)
       if stopped { return }
-      job?.work(member: member)
-      barrier()
+      work(member)
+      barrier.wait(member)
     }
   }
 
-  private func sleep(while seen: Int) {
-    condition.lock()
-    sleepers.pointee.add(1, ordering: .sequentiallyConsistent)
-    while runGeneration.pointee.load(ordering: .sequentiallyConsistent) == seen { condition.wait() }
-    sleepers.pointee.subtract(1, ordering: .sequentiallyConsistent)
-    condition.unlock()
-  }
+  // Not inlined: no reference to the job outlives the call, else a member could be the one that frees its own team.
+  @inline(never)
+  private func work(_ member: Int) { job?.work(member: member) }
+}
 
-  @inline(__always)
-  func barrier() {
-    let generation = barrierGeneration.pointee.load(ordering: .acquiring)
-    if arrivals.pointee.add(1, ordering: .acquiringAndReleasing).newValue == size {
-      arrivals.pointee.store(0, ordering: .relaxed)
-      barrierGeneration.pointee.store(generation + 1, ordering: .releasing)
-      return
-    }
-    var rounds = 0
-    while barrierGeneration.pointee.load(ordering: .acquiring) == generation {
-      rounds += 1
-      if rounds < Shared.spins { lamina_cpu_pause() } else { sched_yield() }
-    }
+/// One thread's part of the team.
+private final class Member: Sendable {
+  let shared: Shared
+  let number: Int
+
+  init(_ shared: Shared, _ number: Int) {
+    self.shared = shared
+    self.number = number
   }
+}
+
+private func runMember(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  guard let argument else { return nil }
+  let member = Unmanaged<Member>.fromOpaque(argument).takeRetainedValue()
+  member.shared.serve(member.number)
+  return nil
 }

@@ -1,0 +1,35 @@
+// What a team of threads needs of the system: threads, sleep on a word of memory, and the processor a thread is on.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Processors in this process's affinity mask, or 0 where that cannot be asked.
+int lamina_affinity_processors(void);
+
+/// Starts a thread that runs `body(argument)`; writes what `lamina_thread_join` takes into `thread`.
+///
+/// Returns 0, or the error number with which the system refused. The name is cut to 15 bytes.
+int lamina_thread_start(
+    uintptr_t *thread, const char *name, size_t stackSize, void *(*body)(void *), void *argument);
+/// Waits for the end of a thread and frees what the system keeps of it.
+void lamina_thread_join(uintptr_t thread);
+
+/// The processor that this thread is on, or -1 where that cannot be asked. A few nanoseconds.
+int lamina_current_processor(void);
+/// Lets another thread that waits for this processor run.
+void lamina_yield(void);
+/// Nanoseconds of a clock that only runs forward.
+uint64_t lamina_nanoseconds(void);
+
+/// Sleeps while the four bytes at `word` hold `value`, until they are woken; may return sooner.
+void lamina_sleep_on(const void *word, uint32_t value);
+/// Wakes every thread that sleeps on `word`.
+void lamina_wake_all(const void *word);
+
+#ifdef __cplusplus
+}
+#endif
