@@ -23,6 +23,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layout = LayoutKernels<Scalar>()
   /// Sums and checks over matrices and vectors.
   public let reductions = ReductionKernels<Scalar>()
+  /// Products with packed matrices.
+  public let products = ProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

@@ -46,6 +46,13 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.gathering.bytesByColumn = gatherBytesByColumn
   table.gathering.scalars = gatherScalars
 
+  table.products.packedCount = packedPanelCount
+  table.products.pack = packPanels
+  table.products.multiply = multiplyPanels
+  table.products.blockRows = productBlockRows
+  table.products.scale = scaleMatrix
+  table.products.addRowCombination = addRowCombination
+
   table.measurement.multiplyAddPeak = multiplyAddPeak
   table.measurement.streamCopy = streamCopy
 }

@@ -10,20 +10,21 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measures Lamina against textbook loops and plain BLAS, each row with its error against the oracle.",
     discussion: """
       gemm: products of a layer's shapes. batchnorm: batch normalization with ReLU. dense: one layer, forward and \
-      backward. step: training the network that the flags describe. all: all of them; unless --quick is given, also \
-      the series of --sweep.
+      backward. step: training the network that the flags describe. inference: answers of 784-128-64-10 by batch. \
+      all: all of them; unless --quick is given, also the series of --sweep.
 
       Variants: naive is textbook loops on one thread; unfused is one call of BLAS for each product, on --threads \
-      threads, and one pass over memory for each other operation; lamina. The bound is measured on the spot: the multiply-add peak of as many \
-      threads, or for batchnorm the rate of copying as many bytes. Kernels run on one thread unless --threads says \
-      otherwise, layers and steps on as many as processors.
+      threads, and one pass over memory for each other operation; lamina. The bound is measured on the spot: the \
+      multiply-add peak of as many threads, or for batchnorm the time of moving the bytes that must move. Kernels \
+      run on one thread unless --threads says otherwise, layers and inference on as many as processors, and the step's \
+      team is chosen by timing.
 
       Ends with status 1 where a row's error is more than roundings explain.
       """)
 
   /// What is measured.
   enum Suite: String, CaseIterable, ExpressibleByArgument {
-    case gemm, batchnorm, dense, step, all
+    case gemm, batchnorm, dense, step, inference, all
   }
 
   @Argument(help: "What is measured: \(Suite.allCases.map(\.rawValue).joined(separator: ", ")).")
@@ -88,6 +89,7 @@ struct BenchCommand: ParsableCommand {
       case .step:
         try suites.step(try stepBenchmark())
         if sweeps { try suites.stepSweeps() }
+      case .inference: try suites.inference()
       case .all: break
       }
     }
