@@ -142,6 +142,11 @@ LAM_INLINE lam_vector lam_round(lam_vector x) {
   const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
   return (x + magic) - magic;
 }
+/// The nearest integer to x·y, as a scalar; |x·y| must be far below 2^(mantissa bits).
+LAM_INLINE lam_vector lam_round_product(lam_vector x, lam_vector y) {
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
+  return lam_multiply_add(x, y, magic) - magic;
+}
 /// The integer values that `n` holds, exactly.
 LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
   const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
@@ -151,27 +156,10 @@ LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
 LAM_INLINE lam_vector lam_power_of_two(lam_vector n) {
   return (lam_vector)((lam_integers_of(n) + LAM_BIAS) << LAM_MANTISSA_BITS);
 }
-/// v·2^n in two steps, so that results below the normal range are rounded once and those above overflow.
-LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector n) {
-  lam_integers whole = lam_integers_of(n), half = whole >> 1;
-  lam_vector first = (lam_vector)((half + LAM_BIAS) << LAM_MANTISSA_BITS);
-  lam_vector second = (lam_vector)((whole - half + LAM_BIAS) << LAM_MANTISSA_BITS);
-  return v * first * second;
-}
-/// x = mantissa·2^exponent with mantissa in [√½, √2), for normal positive x.
-LAM_INLINE lam_vector lam_exponent(lam_vector x) {
-  const lam_integers root = (lam_integers)((lam_vector)(lam_scalar)0.70710678118654752440);
-  lam_integers e = ((lam_integers)x - root) >> LAM_MANTISSA_BITS;
-  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
-  return (lam_vector)(e + (lam_integers)magic) - magic;
-}
-LAM_INLINE lam_vector lam_mantissa(lam_vector x) {
-  const lam_integers root = (lam_integers)((lam_vector)(lam_scalar)0.70710678118654752440);
-  lam_integers e = ((lam_integers)x - root) >> LAM_MANTISSA_BITS;
-  return (lam_vector)((lam_integers)x - (e << LAM_MANTISSA_BITS));
-}
 /// x with the lower half of its mantissa cleared: its square is exact.
 LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_integers)x & LAM_SPLIT_MASK); }
+
+#include "CInstructionShims.h"
 
 // MARK: Sums of a chunk of columns
 
