@@ -11,7 +11,8 @@ struct BenchCommand: ParsableCommand {
     discussion: """
       gemm: products of a layer's shapes. batchnorm: batch normalization with ReLU. dense: one layer, forward and \
       backward. step: training the network that the flags describe. inference: answers of 784-128-64-10 by batch. \
-      optimizers: updates, dropout, activations, elementary functions and losses. all: all of them; unless --quick is given, also the series of --sweep.
+      optimizers: updates, dropout, activations, elementary functions and losses. all: all of them; unless --quick \
+      is given, also the series of --sweep.
 
       Variants: naive is textbook loops on one thread; unfused is one call of BLAS for each product, on --threads \
       threads, and one pass over memory for each other operation; lamina. The bound is measured on the spot: the \

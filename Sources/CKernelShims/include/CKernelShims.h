@@ -52,3 +52,4 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CIntegerShims.h"
 #include "CTransposeShims.h"
 #include "CRowBlockShims.h"
+#include "CMaskShims.h"
