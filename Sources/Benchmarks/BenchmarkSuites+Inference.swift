@@ -15,7 +15,7 @@ extension BenchmarkSuites {
 
   private func inference<Scalar: NetworkScalar>(_ batch: Int, as type: Scalar.Type) throws {
     let kernels = try Scalar.kernels()
-    let threads = min(8, availableProcessors())
+    let threads = team
     let widths = [784, 128, 64, 10]
     let model = try InferenceNetwork<Scalar>.model(widths)
     let predictor = try model.predictor(threads: threads)

@@ -15,6 +15,9 @@ public protocol NetworkScalar: KernelScalar, BLASScalar, SafetensorsScalar {
 
   /// Does `member`'s share of a prediction; a requirement for the same reason.
   static func work(on job: PredictionJob<Self>, member: Int)
+
+  /// Does `member`'s share of a normalization; a requirement for the same reason.
+  static func work(on normalization: SharedNormalization<Self>, member: Int)
 }
 
 extension Float: NetworkScalar {
@@ -24,6 +27,10 @@ extension Float: NetworkScalar {
   public static func work(on plan: ExecutionPlan<Float>, member: Int) { plan.performWork(member: member) }
   /// The specialized prediction.
   public static func work(on job: PredictionJob<Float>, member: Int) { job.performWork(member: member) }
+  /// The specialized normalization.
+  public static func work(on normalization: SharedNormalization<Float>, member: Int) {
+    normalization.performWork(member: member)
+  }
 }
 
 extension Double: NetworkScalar {
@@ -33,4 +40,8 @@ extension Double: NetworkScalar {
   public static func work(on plan: ExecutionPlan<Double>, member: Int) { plan.performWork(member: member) }
   /// The specialized prediction.
   public static func work(on job: PredictionJob<Double>, member: Int) { job.performWork(member: member) }
+  /// The specialized normalization.
+  public static func work(on normalization: SharedNormalization<Double>, member: Int) {
+    normalization.performWork(member: member)
+  }
 }

@@ -38,6 +38,11 @@ import Testing
     (["bench", "step", "--layers", "10"], "--layers 10"),
     (["bench", "step", "--dropout", "0.5"], "--dropout"),
     (["bench", "step", "--seconds", "0"], "--seconds"),
+    (["bench", "step", "--threads", "0"], "--threads 0"),
+    (["bench", "step", "--variant", "fast"], "fast"),
+    (["bench", "step", "--activation", "softplus"], "--activation softplus"),
+    (["bench", "gemm", "--json", "/no/such/folder/x"], "/no/such/folder/x"),
+    (["bench", "gemm", "--plot", "/dev/null/plots"], "/dev/null/plots"),
   ])
   func oneLineNamesIt(arguments: [String], named: String) throws {
     let result = try Program.run(arguments)

@@ -83,7 +83,8 @@ import Testing
 
   /// The fused update is the product and then the update, to the bit.
   private func checkAdam<S: KernelScalar>(_ table: KernelTable<S>) {
-    guard let product = table.weightGradients.transposedProduct, let fused = table.weightGradients.transposedProductAdam else {
+    guard let product = table.weightGradients.transposedProduct, let fused = table.weightGradients.transposedProductAdam
+    else {
       return
     }
     let sums = TestMatrix<S>(16, 64 / MemoryLayout<S>.stride, extra: 0)

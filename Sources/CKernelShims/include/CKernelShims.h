@@ -53,3 +53,4 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CTransposeShims.h"
 #include "CWeightGradientShims.h"
 #include "CRowBlockShims.h"
+#include "CMaskShims.h"

@@ -60,7 +60,7 @@ struct InferenceKernels<Scalar: NetworkScalar>: Sendable {
   let normalize:
     @Sendable (
       MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
-      UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool
+      UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool, BitMatrixView?, Bool
     ) -> Void
 
   init(_ table: KernelTable<Scalar>) {

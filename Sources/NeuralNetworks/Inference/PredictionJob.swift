@@ -145,7 +145,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     case .activation: kernels.activate(x, nil, y, step.activation, step.alpha)
     case .normalization:
       if let mean = step.mean, let low = step.meanLow, let inverse = step.inverseDeviation {
-        kernels.normalize(x, mean, low, inverse, step.gamma, step.beta, y, step.activation == .relu)
+        kernels.normalize(x, mean, low, inverse, step.gamma, step.beta, y, step.activation == .relu, nil, false)
       }
     case .softmax: kernels.softmax(x, y)
     case .custom:

@@ -43,7 +43,7 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
   init(
     program: InferenceProgram<Scalar>, graph: InferenceGraph<Scalar>, threads: Int, team: WorkerTeam?,
     report: FoldingReport?, refusal: String?
-  ) {
+  ) throws {
     self.program = program
     inputShape = graph.inputShape
     outputShape = graph.outputShape
@@ -53,7 +53,7 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
     foldingRefusal = refusal
     // A layer of a user's may look at a whole batch.
     self.threads = graph.hasCustomLayers ? 1 : threads
-    self.team = self.threads > 1 ? team ?? WorkerTeam(size: threads) : nil
+    self.team = self.threads > 1 ? try team ?? WorkerTeam(size: threads) : nil
     teamJob = self.threads > 1 ? PredictionJob(program: program, members: threads) : nil
     var jobs = [PredictionJob(program: program, members: 1)]
     jobs.reserveCapacity(64)

@@ -52,15 +52,16 @@ extension Sequential {
     if let cachedPredictor, cachedPredictor.predictor.threads == threads, cachedPredictor.isMade(of: store) {
       return cachedPredictor.predictor
     }
-    let known = cachedPredictor?.team.flatMap { $0.size == threads ? $0 : nil }
-    let team = threads > 1 ? known ?? WorkerTeam(size: threads) : nil
+    // The members of a step's team wait meanwhile: they can as well do this.
+    let known = [plans[threads]?.team, cachedPredictor?.team].compactMap { $0 }.first { $0.size == threads }
+    let team = threads > 1 ? try known ?? WorkerTeam(size: threads) : nil
     let predictor = try makePredictor(maximumBatch: 1, threads: threads, team: team, folding: .whereAccurate)
     cachedPredictor = CachedPredictor(predictor, team: team, store: store)
     return predictor
   }
 
   /// Threads of `predict` and `evaluate`.
-  private var inferenceThreads: Int { configuration?.threads ?? 1 }
+  private var inferenceThreads: Int { configuration?.threads.mostMembers ?? 1 }
 }
 
 extension StageLayout {

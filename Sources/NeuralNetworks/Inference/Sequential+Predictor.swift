@@ -26,7 +26,7 @@ extension Sequential {
       throw ModelError.argument(name: "threads", problem: "must be at least 1, not \(threads)")
     }
     return try makePredictor(
-      maximumBatch: maximumBatch, threads: threads ?? min(8, availableProcessors()), team: nil, folding: folding,
+      maximumBatch: maximumBatch, threads: try threads ?? ThreadRequest(nil).mostMembers, team: nil, folding: folding,
       tolerance: tolerance, probe: probe)
   }
 
@@ -44,14 +44,14 @@ extension Sequential {
       do {
         try ParameterReader(store: store, kernels: graph.table).requireFinite()
         let folded = try FoldedGraph(graph, tolerance: tolerance, probe: probe, maximumBatch: maximumBatch)
-        return Predictor(
+        return try Predictor(
           program: folded.program, graph: graph, threads: threads, team: team, report: folded.report, refusal: nil)
       } catch {
         guard folding == .whereAccurate else { throw error }
         refusal = "\(error)"
       }
     }
-    return Predictor(
+    return try Predictor(
       program: InferenceProgram(graph, maximumBatch: maximumBatch), graph: graph, threads: threads, team: team,
       report: nil, refusal: refusal)
   }

@@ -32,7 +32,7 @@ public final class Sequential<Scalar: NetworkScalar> {
   /// Epochs finished since the model was made; each shuffles differently.
   package var epochCount = 0
   /// Plans by the size of their team; small and large batches may want different ones.
-  private var plans: [Int: ExecutionPlan<Scalar>] = [:]
+  private(set) var plans: [Int: ExecutionPlan<Scalar>] = [:]
   /// Team sizes that a timing chose, by the batch's magnitude.
   private var timedSizes: [Int: Int] = [:]
   /// Members of the team of the plan that was asked for last; nil before the first.

@@ -96,6 +96,8 @@ struct BoundNormalization<Scalar: NetworkScalar> {
   var inverseDeviation: UnsafeMutablePointer<Scalar>
   /// The low part of a moving mean: zeros.
   var zeros: UnsafePointer<Scalar>
-  /// 3·count doubles.
+  /// Where ReLU let the output through, kept for the backward pass; nil without ReLU.
+  var mask: BitMatrixView?
+  /// 6·count doubles.
   var workspace: UnsafeMutablePointer<Double>
 }
