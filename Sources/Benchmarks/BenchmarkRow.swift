@@ -1,12 +1,25 @@
 import Foundation
 
+/// A place in a series of cases in which one size grows.
+struct Sweep: Sendable, Equatable {
+  /// What grows.
+  enum Axis: String, Sendable, CaseIterable {
+    case batch, width, depth, threads
+  }
+
+  var axis: Axis
+  var value: Int
+  /// What stays the same along the series.
+  var family: String
+}
+
 /// One measurement: a line of the table and a line of JSON.
 public struct BenchmarkRow: Sendable, Equatable {
-  /// `gemm`, `batchnorm` or `step`.
+  /// `gemm`, `batchnorm`, `dense`, `step`, `inference` or `optimizers`.
   public var suite: String
   /// What was measured, such as `32×128×784 NN float32`.
   public var name: String
-  /// `naive`: textbook loops; `unfused`: plain BLAS, or one pass for each operation; `lamina`.
+  /// The raw value of a `BenchmarkVariant`.
   public var variant: String
   /// Threads that worked.
   public var threads: Int
@@ -22,7 +35,7 @@ public struct BenchmarkRow: Sendable, Equatable {
   public var gflops: Double?
   /// Rate of the bytes that must move at least once, where it applies.
   public var gbPerSecond: Double?
-  /// Rate over the measured bound: the multiply-add peak, or the copy rate of as large a matrix.
+  /// Rate over the measured bound of as many threads: the multiply-add peak, or the copy rate of as large a matrix.
   public var fractionOfBound: Double?
   /// The naive variant's median time over this one's.
   public var speedupOverNaive: Double?
@@ -30,6 +43,15 @@ public struct BenchmarkRow: Sendable, Equatable {
   public var maxError: Double?
   /// Whether the error is one that roundings explain.
   public var ok: Bool
+
+  // What plots and the table need beside these; no part of the JSON.
+
+  /// The unfused variant's median time over this one's.
+  var speedupOverUnfused: Double?
+  /// Flops over the bytes that must move at least once.
+  var flopsPerByte: Double?
+  /// Where the case belongs to a series in which one size grows.
+  var sweep: Sweep?
 
   init(suite: String, name: String, variant: String, threads: Int, timing: Timing, maxError: Double, bound: Double) {
     self.suite = suite
@@ -82,7 +104,8 @@ extension BenchmarkRow {
   /// The table's first line.
   public static var tableHeader: String {
     table([
-      "case", "variant", "median µs", "± µs", "images/s", "GFLOP/s", "GB/s", "of bound", "× naive", "max error", "",
+      "case", "variant", "threads", "median µs", "± µs", "images/s", "GFLOP/s", "GB/s", "of bound", "× naive",
+      "× unfused", "max error", "",
     ])
   }
 
@@ -91,15 +114,15 @@ extension BenchmarkRow {
     func text(_ value: Double?, _ format: String) -> String { value.map { String(format: format, $0) } ?? "" }
     let precise = medianMicroseconds < 100 ? "%.2f" : "%.0f"
     return Self.table([
-      name, variant, text(medianMicroseconds, precise), text(spreadMicroseconds, precise),
+      name, variant, String(threads), text(medianMicroseconds, precise), text(spreadMicroseconds, precise),
       text(imagesPerSecond, "%.0f"), text(gflops, "%.1f"), text(gbPerSecond, "%.1f"),
       text(fractionOfBound.map { $0 * 100 }, "%.0f %%"), text(speedupOverNaive, "%.1f"),
-      maxError.map { String(format: "%.1e", $0) } ?? "NaN", ok ? "PASS" : "FAIL",
+      text(speedupOverUnfused, "%.2f"), maxError.map { String(format: "%.1e", $0) } ?? "NaN", ok ? "PASS" : "FAIL",
     ])
   }
 
   private static func table(_ cells: [String]) -> String {
-    let widths = [46, 8, 10, 8, 10, 8, 7, 8, 8, 9, 4]
+    let widths = [58, 8, 7, 10, 8, 10, 8, 7, 8, 8, 9, 9, 4]
     return zip(cells, widths).enumerated().map { column, cell in
       let space = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
       return column < 2 ? cell.0 + space : space + cell.0

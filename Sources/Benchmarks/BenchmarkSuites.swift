@@ -1,99 +1,74 @@
+import Foundation
 import Kernels
 import Lamina
-import ReferenceKernels
+
+/// Who computes: the columns of a comparison.
+public enum BenchmarkVariant: String, Sendable, CaseIterable {
+  /// The textbook's loops, on one thread.
+  case naive
+  /// One call of BLAS for each product, and one pass over memory for each other operation.
+  case unfused
+  /// Lamina's kernels, products cut into tiles, and fused passes.
+  case lamina
+}
 
 /// The suites of `lamina bench`: each case in the naive form and in Lamina's, with the error of each against the oracle.
 public struct BenchmarkSuites {
   /// Fewer and smaller cases, less time each.
   public var isQuick: Bool
+  /// Threads of each case; nil: one for products and kernels, as many as processors for layers and steps.
+  public var threads: Int?
+  /// The variants that are measured.
+  public var variants = Set(BenchmarkVariant.allCases)
   /// Seconds for each measurement.
   var seconds: Double { isQuick ? 0.05 : 0.3 }
   /// Called with each row as soon as it is measured.
   let report: (BenchmarkRow) throws -> Void
+  /// Called with what is left out, and why.
+  let note: (String) -> Void
 
-  /// Suites that hand their rows to `report`.
-  public init(isQuick: Bool, report: @escaping (BenchmarkRow) throws -> Void) {
+  /// Seconds of a single run beyond which naive loops are not waited for.
+  static let longestNaiveRun = 2.0
+
+  /// Suites that hand their rows to `report` and say to `note` what they leave out.
+  public init(
+    isQuick: Bool, threads: Int? = nil, note: @escaping (String) -> Void = { _ in },
+    report: @escaping (BenchmarkRow) throws -> Void
+  ) {
     self.isQuick = isQuick
+    self.threads = threads
+    self.note = note
     self.report = report
   }
 
-  /// Reports the variants of a case, the naive one first, with the speed-ups over it.
-  func report(variants: [BenchmarkRow]) throws {
-    for var row in variants {
-      row.speedupOverNaive = variants[0].medianMicroseconds / row.medianMicroseconds
-      try report(row)
+  /// Threads of layers and steps.
+  var team: Int { threads ?? (try? ThreadRequest(nil))?.mostMembers ?? 1 }
+
+  /// Whether `variant` is measured.
+  func wants(_ variant: BenchmarkVariant) -> Bool { variants.contains(variant) }
+
+  /// Says that the naive loops of a case are left out, one run of which would take `seconds`.
+  func leftOut(_ suite: String, _ name: String, seconds: Double) {
+    note("\(suite) \(name): no naive row, one run of its loops would take about \(String(format: "%.0f", seconds)) s")
+  }
+
+  /// Reports the variants of a case that are asked for, naive, unfused, Lamina, with the speed-ups of each.
+  ///
+  /// Returns Lamina's row.
+  @discardableResult
+  func report(variants rows: [BenchmarkRow]) throws -> BenchmarkRow? {
+    func median(_ variant: BenchmarkVariant) -> Double? {
+      rows.first { $0.variant == variant.rawValue }?.medianMicroseconds
     }
-  }
-
-  // MARK: Products
-
-  /// Products of a layer's shapes on one core: textbook loops, one call of BLAS, and the pieces a training step makes.
-  public func gemm() throws {
-    // Forward (NN), gradient of the input (NT) and of the weights (TN) of a first layer; larger layers; a square.
-    let shapes: [(m: Int, n: Int, k: Int, operation: Operation)] =
-      [(32, 128, 784, .nn), (32, 784, 128, .nt), (784, 128, 32, .tn)]
-      + (isQuick ? [] : [(128, 512, 784, .nn), (512, 512, 512, .nn), (1024, 1024, 1024, .nn)])
-    for shape in shapes {
-      try product(shape.m, shape.n, shape.k, shape.operation, as: Float.self)
-    }
-    try product(32, 128, 784, .nn, as: Double.self)
-  }
-
-  /// Which operand is stored transposed.
-  enum Operation: String {
-    case nn = "NN"
-    case nt = "NT"
-    case tn = "TN"
-  }
-
-  private func product<Scalar: NetworkScalar>(
-    _ m: Int, _ n: Int, _ k: Int, _ operation: Operation, as type: Scalar.Type
-  ) throws {
-    BLAS.prepare()
-    let kernels = try Scalar.kernels()
-    try ScratchMemory.scope {
-      let (transposeA, transposeB) = (operation == .tn, operation == .nt)
-      let a = ScratchMatrix<Scalar>(normal: transposeA ? k : m, transposeA ? m : k, seed: 1)
-      let b = ScratchMatrix<Scalar>(normal: transposeB ? n : k, transposeB ? k : n, seed: 2)
-      let c = ScratchMatrix<Scalar>(m, n)
-      let exact = ScratchMatrix<Double>(m, n)
-      let terms = ScratchMatrix<Double>(m, n)
-      let (a64, b64) = (a.converted(to: Double.self), b.converted(to: Double.self))
-      ReferenceKernels.multiply(
-        a64.view, transposeA: transposeA, b64.view, transposeB: transposeB, into: exact.view)
-      for matrix in [a64, b64] { matrix.dropSigns() }
-      ReferenceKernels.multiply(
-        a64.view, transposeA: transposeA, b64.view, transposeB: transposeB, into: terms.view)
-      let term = terms.largest
-      let peak = MachineRates.peak(kernels.measurement, seconds: seconds / 2)
-      let flops = 2 * Double(m) * Double(n) * Double(k)
-
-      func row(_ variant: String, _ work: () -> Void) -> BenchmarkRow {
-        let timing = Timing(seconds: seconds, work)
-        // A sum of k products rounds at most k times by half a unit, the oracle in Double as often.
-        var row = BenchmarkRow(
-          suite: "gemm", name: "\(m)×\(n)×\(k) \(operation.rawValue) \(Scalar.precisionName)", variant: variant,
-          threads: 1, timing: timing, maxError: c.largestDifference(from: exact) / term,
-          bound: Double(k) * Double(Scalar.ulpOfOne))
-        row.gflops = flops / timing.median * 1e-3
-        row.fractionOfBound = flops / timing.median * 1e-3 / peak
-        return row
+    var lamina: BenchmarkRow?
+    for variant in BenchmarkVariant.allCases where wants(variant) {
+      for var row in rows where row.variant == variant.rawValue {
+        row.speedupOverNaive = median(.naive).map { $0 / row.medianMicroseconds }
+        row.speedupOverUnfused = median(.unfused).map { $0 / row.medianMicroseconds }
+        try report(row)
+        if variant == .lamina { lamina = row }
       }
-      try report(variants: [
-        row("naive") {
-          ReferenceKernels.multiply(a.view, transposeA: transposeA, b.view, transposeB: transposeB, into: c.view)
-        },
-        row("unfused") {
-          Scalar.unsafeMultiply(
-            transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, alpha: 1, a.pointer, a.view.stride,
-            b.pointer, b.view.stride, beta: 0, c.pointer, n)
-        },
-        row("lamina") {
-          TiledProduct.unsafeMultiply(
-            transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a.pointer, a.view.stride, b.pointer,
-            b.view.stride, accumulate: false, c.pointer, n)
-        },
-      ])
     }
+    return lamina
   }
 }

@@ -31,6 +31,8 @@ public struct MachineCard: Sendable, Equatable, Encodable {
   public var variables: [String: String]
   /// Lamina's version.
   public var laminaVersion: String
+  /// The commit of Lamina's source tree; nil where the tree is gone or no repository.
+  public var revision: String?
   /// The compiler that built the program.
   public var swiftVersion: String
   /// Whether the program was built for speed.
@@ -39,7 +41,7 @@ public struct MachineCard: Sendable, Equatable, Encodable {
   public var date: String
 
   private enum CodingKeys: String, CodingKey {
-    case cpu, architecture, processors, kernels, threads, variables, build, date
+    case cpu, architecture, processors, kernels, threads, variables, revision, build, date
     case cgroupQuota = "cgroup_quota"
     case availableKernels = "available_kernels"
     case openBLASVersion = "openblas_version"
@@ -72,6 +74,7 @@ public struct MachineCard: Sendable, Equatable, Encodable {
       ["OPENBLAS_", "LAMINA_", "GOTO_", "OMP_"].contains { name.hasPrefix($0) }
     }
     laminaVersion = Lamina.laminaVersion
+    revision = SourceRevision.current()
     swiftVersion = Self.compiler
     build = Self.isOptimized ? "release" : "debug"
     date = Date().formatted(.iso8601)
@@ -94,7 +97,11 @@ public struct MachineCard: Sendable, Equatable, Encodable {
           ? "none that matter"
           : variables.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
       ))
-    rows.append(("Lamina", "\(laminaVersion), \(build) build, Swift \(swiftVersion), \(date)"))
+    rows.append(
+      (
+        "Lamina",
+        "\(laminaVersion)\(revision.map { " (\($0.prefix(10)))" } ?? ""), \(build) build, Swift \(swiftVersion), \(date)"
+      ))
     return rows.map { name, value in
       "\(name)\(String(repeating: " ", count: max(0, 12 - name.count)))\(value)"
     }.joined(separator: "\n")

@@ -42,10 +42,17 @@ struct ScratchMatrix<Scalar: BinaryFloatingPoint> {
     view = MatrixView(base: base, rows: rows, columns: columns)
   }
 
-  /// Standard normal numbers that depend on the seed alone.
-  init(normal rows: Int, _ columns: Int, seed: UInt64) {
+  /// Normal numbers of mean 0 that depend on the seed alone.
+  init(normal rows: Int, _ columns: Int, seed: UInt64, deviation: Double = 1) {
     var random = Philox(seed: seed, stream: 0)
-    self.init(rows, columns) { _, _ in random.nextNormal() }
+    self.init(rows, columns) { _, _ in random.nextNormal() * deviation }
+  }
+
+  /// One row with the given values.
+  init(copying values: some Collection<Scalar>) {
+    let base: UnsafeMutablePointer<Scalar> = ScratchMemory.allocate(values.count)
+    _ = UnsafeMutableBufferPointer(start: base, count: values.count).initialize(from: values)
+    view = MatrixView(base: base, rows: 1, columns: values.count)
   }
 
   /// The same values in another precision.

@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
 import Lamina
+import NeuralNetworks
 import RandomNumbers
 
 /// Measures the training step of one network: gather a batch, forward, loss, backward, update.
@@ -15,128 +16,143 @@ public struct StepBenchmark: Sendable {
   public var optimizer: any Optimizer = Adam()
   /// Images per step.
   public var batchSize = 32
-  /// Members of the team; nil: chosen as `Sequential.compile` does.
+  /// Whether the network computes in Double.
+  public var inDouble = false
+  /// Members of the team, and threads of OpenBLAS in the unfused variant; nil: the team is chosen as by
+  /// `Sequential.compile`, OpenBLAS has the most members that it may have.
   public var threads: Int?
-  /// Seconds of measuring Lamina's step; the naive one gets as many at most.
+  /// Seconds of measuring each of Lamina's and the unfused step; the naive one gets one at most.
   public var seconds = 3.0
-  /// Images that batches are drawn from.
+  /// Images that batches are drawn from; fewer where a step is so slow that an epoch of them would take too long.
   public var images = 60_000
 
   /// The step of 784-128-64-10 with batch normalization after ReLU and Adam at batch 32.
   public init() {}
 
-  /// Hands the naive and Lamina's row to `report`.
-  ///
-  /// The precision is no generic parameter, so that the naive loops are specialized here whoever calls.
-  ///
-  /// - Throws: `ModelError` where the network cannot be built or trained.
-  public func run(inDouble: Bool, _ report: (BenchmarkRow) throws -> Void) throws {
-    if inDouble { try run(as: Double.self, report) } else { try run(as: Float.self, report) }
+  /// All widths, inputs to classes.
+  var widths: [Int] { [inputs] + recipe.hiddenWidths + [classes] }
+  /// The number of weights in kernels.
+  var kernelWeights: Int { zip(widths, widths.dropFirst()).reduce(0) { $0 + $1.0 * $1.1 } }
+  /// Flops of the products of a step: 2 per weight forward and 4 backward, less the gradient of the data, which nobody
+  /// asks for.
+  var flops: Double { Double(batchSize) * Double(6 * kernelWeights - 2 * widths[0] * widths[1]) }
+
+  /// The case, without the precision where it is Float.
+  var name: String {
+    let network = widths.map(String.init).joined(separator: "-")
+    return "\(network) \(recipe.activation.kind), bn \(recipe.normalization.rawValue), batch \(batchSize)"
+      + (inDouble ? ", float64" : "")
   }
 
-  private func run<Scalar: NetworkScalar>(
-    as type: Scalar.Type, _ report: (BenchmarkRow) throws -> Void
-  ) throws {
-    let data = try randomImages(max(images, batchSize))
-    let samples = try Samples<Scalar>(data)
+  /// The rows of the variants in `suites.variants`.
+  ///
+  /// The precision is no generic parameter, so that the plain code is specialized here whoever calls.
+  ///
+  /// - Throws: `ModelError` where the network cannot be built or trained.
+  func rows(_ suites: BenchmarkSuites) throws -> [BenchmarkRow] {
+    if inDouble { try rows(suites, as: Double.self) } else { try rows(suites, as: Float.self) }
+  }
+
+  private func rows<Scalar: NetworkScalar>(_ suites: BenchmarkSuites, as type: Scalar.Type) throws -> [BenchmarkRow] {
     let model = Sequential<Scalar>(layers: recipe.layers(classes: classes))
     try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
     try model.build(inputShape: [inputs])
-
-    let (error, naiveError, bound) = try checkedErrors(model, data)
-    let naive = try ScratchMemory.scope { try naiveTiming(model, data) }
-    var naiveRow = row("naive", threads: 1, naive, Scalar.self, error: naiveError, bound: bound)
-    naiveRow.speedupOverNaive = 1
-    try report(naiveRow)
-
-    // An epoch is one measurement: its time over its steps.
-    let steps = (data.count + batchSize - 1) / batchSize
-    var times: [Double] = []
-    var spent = 0.0
-    try model.fit(samples, epochs: 1, batchSize: batchSize, verbose: .silent)
-    while times.count < 3 || spent < seconds {
-      let history = try model.fit(samples, epochs: 1, batchSize: batchSize, verbose: .silent)
-      spent += history.seconds
-      times.append(history.seconds * 1e6 / Double(steps))
-    }
-    var row = row("lamina", threads: model.teamSize ?? 1, Timing(times), Scalar.self, error: error, bound: bound)
-    row.speedupOverNaive = naive.median / row.medianMicroseconds
-    try report(row)
-  }
-
-  private func row<Scalar: NetworkScalar>(
-    _ variant: String, threads: Int, _ timing: Timing, _ type: Scalar.Type, error: Double, bound: Double
-  ) -> BenchmarkRow {
-    let widths = ([inputs] + recipe.hiddenWidths + [classes]).map(String.init).joined(separator: "-")
-    let name = "\(widths) \(recipe.activation.kind), bn \(recipe.normalization.rawValue), batch \(batchSize)"
-    var row = BenchmarkRow(
-      suite: "step", name: Scalar.self == Float.self ? name : "\(name), \(Scalar.precisionName)", variant: variant,
-      threads: threads, timing: timing, maxError: error, bound: bound)
-    row.imagesPerSecond = Double(batchSize) / timing.median * 1e6
-    // 2 flops per weight forward and 4 backward, less the gradient of the data, which nobody asks for.
-    let shapes = zip([inputs] + recipe.hiddenWidths, recipe.hiddenWidths + [classes]).map { $0 * $1 }
-    let weights = Double(shapes.reduce(0, +) * 6 - shapes[0] * 2)
-    row.gflops = weights * Double(batchSize) / timing.median * 1e-3
-    return row
-  }
-
-  // MARK: Correctness
-
-  /// The largest error of loss and gradients, relative to the largest gradient of each parameter, of Lamina's step and
-  /// of the naive one, against the naive one in Double, and the bound for them.
-  private func checkedErrors<Scalar: NetworkScalar>(
-    _ model: Sequential<Scalar>, _ data: ImageDataset
-  ) throws -> (error: Double, naiveError: Double, bound: Double) {
-    let rows = min(batchSize, 32)
-    // The roundings on the way of a number through forward and backward pass: one for each term of each sum. Dividing
-    // by the deviation of a feature magnifies them, by less than 8 for random images; the others do not.
-    let widths = [inputs] + recipe.hiddenWidths + [classes]
-    let bound = 8 * Double(2 * widths.reduce(0, +) + 3 * rows * (widths.count - 1)) * Double(Scalar.ulpOfOne)
-    // Inputs of an activation that this precision could put on the other side of its kink make another gradient, not a
-    // wrong one: such a batch is passed over.
-    let margin = 256 * Double(Scalar.ulpOfOne)
-    return try ScratchMemory.scope {
-      let oracle = try NaiveNetwork<Double>(recipe, classes: classes, rows: rows, from: model)
-      let naive = try NaiveNetwork<Scalar>(recipe, classes: classes, rows: rows, from: model)
-      var start = 0
-      while true {
-        let batch = data.subset(start..<start + rows)
-        let exactLoss = gradients(oracle, batch)
-        start += rows
-        if oracle.leastActivationInput < margin, start + rows <= min(data.count, 100 * rows) { continue }
-        let naiveLoss = gradients(naive, batch)
-        let loss = try model.computeGradients(Samples<Scalar>(batch)).loss
-        var error = abs(loss - exactLoss) / exactLoss
-        var naiveError = abs(naiveLoss - exactLoss) / exactLoss
-        for (parameter, other) in zip(oracle.parameters, naive.parameters) {
-          let largest = parameter.gradient.largest
-          guard largest > 0 else { continue }
-          let gradient = try model.gradient(parameter.name).scalars
-          for index in gradient.indices {
-            let difference = abs(Double(gradient[index]) - parameter.gradient.pointer[index]) / largest
-            error = difference.isNaN ? .infinity : max(error, difference)
-          }
-          naiveError = max(naiveError, other.gradient.largestDifference(from: parameter.gradient) / largest)
-        }
-        return (error, naiveError, bound)
+    let most = try threads ?? ThreadRequest(nil).mostMembers
+    _ = try model.plan(samples: batchSize)
+    let team = model.teamSize ?? 1
+    let data = try randomImages(max(images, batchSize))
+    let check = try check(model, data, suites)
+    func peak(_ threads: Int) throws -> Double {
+      try ScratchMemory.scope {
+        try TeamRates.peak(as: Scalar.self, threads: threads, seconds: min(seconds / 10, 0.05))
       }
     }
+    var peaks: [Int: Double] = [:]
+    for threads in Set([1, team, most]) { peaks[threads] = try peak(threads) }
+
+    func row(_ variant: BenchmarkVariant, threads: Int, _ timing: Timing, error: Double) -> BenchmarkRow {
+      var row = BenchmarkRow(
+        suite: "step", name: name, variant: variant.rawValue, threads: threads, timing: timing, maxError: error,
+        bound: check.bound)
+      row.imagesPerSecond = Double(batchSize) / timing.median * 1e6
+      row.gflops = flops / timing.median * 1e-3
+      row.fractionOfBound = flops / timing.median * 1e-3 / (peaks[threads] ?? .nan)
+      row.flopsPerByte = flops / Double(bytes(of: Scalar.self))
+      return row
+    }
+    var rows: [BenchmarkRow] = []
+    if suites.wants(.naive) {
+      let predicted = check.naiveSecondsPerImage * Double(batchSize)
+      if predicted > BenchmarkSuites.longestNaiveRun {
+        suites.leftOut("step", name, seconds: predicted)
+      } else {
+        let timing = try plainTiming(.textbook, model, data, seconds: min(seconds, 1))
+        rows.append(row(.naive, threads: 1, timing, error: check.naive))
+      }
+    }
+    if suites.wants(.lamina) {
+      rows.append(row(.lamina, threads: team, try laminaTiming(model, data), error: check.lamina))
+    }
+    if suites.wants(.unfused) {
+      let timing = try UnfusedPasses<Scalar>.withBLASThreads(most) {
+        try plainTiming(.unfused, model, data, seconds: seconds)
+      }
+      rows.append(row(.unfused, threads: most, timing, error: check.unfused))
+    }
+    return rows
   }
 
-  private func gradients<Scalar>(_ network: NaiveNetwork<Scalar>, _ batch: ImageDataset) -> Double {
-    network.setInputs { Double(batch.pixels[$0 * inputs + $1]) * (1 / 255.0) }
-    return network.computeGradients(labels: batch.labels)
+  /// Bytes that a step moves at least once where nothing stays in a cache: each weight with its moments in and out, the
+  /// batch, and each layer's outputs and their gradients written and read.
+  private func bytes<Scalar: NetworkScalar>(of type: Scalar.Type) -> Int {
+    let weights = 2 * (1 + optimizer.updateRule.stateVectors) * kernelWeights
+    let activations = 4 * widths.dropFirst().reduce(0, +) + 2 * inputs
+    return (weights + batchSize * activations) * MemoryLayout<Scalar>.stride
   }
 
-  private func naiveTiming<Scalar: NetworkScalar>(
-    _ model: Sequential<Scalar>, _ data: ImageDataset
+  // MARK: Timing
+
+  /// An epoch is one measurement: its time over its steps.
+  private func laminaTiming<Scalar: NetworkScalar>(_ model: Sequential<Scalar>, _ data: ImageDataset) throws -> Timing {
+    func epoch(_ samples: Samples<Scalar>) throws -> (seconds: Double, perStep: Double) {
+      let seconds = try model.fit(samples, epochs: 1, batchSize: batchSize, verbose: .silent).seconds
+      return (seconds, seconds / Double((samples.count + batchSize - 1) / batchSize))
+    }
+    // Three epochs at least have to fit in.
+    _ = try epoch(Samples(data.subset(0..<batchSize)))
+    let few = try Samples<Scalar>(data.subset(0..<min(data.count, 3 * batchSize)))
+    let perStep = try epoch(few).perStep
+    let steps = max(1, Int(seconds / 3 / perStep))
+    let count = min(data.count, steps.multipliedReportingOverflow(by: batchSize).partialValue)
+    let samples = try Samples<Scalar>(count < data.count ? data.subset(0..<count) : data)
+    var times: [Double] = []
+    var spent = 0.0
+    _ = try epoch(samples)
+    while times.count < 3 || (spent < seconds && times.count < 10_000) {
+      let time = try epoch(samples)
+      spent += time.seconds
+      times.append(time.perStep * 1e6)
+    }
+    return Timing(times)
+  }
+
+  private func plainTiming<Scalar: NetworkScalar>(
+    _ style: PlainNetwork<Scalar>.Style, _ model: Sequential<Scalar>, _ data: ImageDataset, seconds: Double
   ) throws -> Timing {
-    let network = try NaiveNetwork<Scalar>(recipe, classes: classes, rows: batchSize, from: model)
-    let rule = optimizer.updateRule
-    let batch = data.subset(0..<batchSize)
-    return Timing(seconds: min(seconds, 1)) {
-      _ = gradients(network, batch)
-      network.update(rule)
+    try ScratchMemory.scope {
+      let network = try PlainNetwork<Scalar>(style, recipe, classes: classes, rows: batchSize, from: model)
+      let rule = optimizer.updateRule
+      var random = Philox(seed: 0, purpose: "benchmark order")
+      var order = (0..<data.count).map { Int32($0) }
+      random.shuffle(&order)
+      var next = 0
+      return Timing(seconds: seconds) {
+        if next + batchSize > order.count { next = 0 }
+        network.gather(data, order[next..<next + batchSize])
+        next += batchSize
+        _ = network.computeGradients()
+        network.update(rule)
+      }
     }
   }
 

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Repeats a piece of work and keeps the time of each run.
 struct Timing {
   /// Microseconds of each repetition, sorted.
@@ -10,23 +12,26 @@ struct Timing {
   /// The 84th less the 16th percentile, halved: the standard deviation where times are normal.
   var spread: Double { (quantile(0.84) - quantile(0.16)) / 2 }
 
-  /// Runs `work` for about `seconds`, after one run that warms it up.
-  ///
-  /// Short work is repeated within a measurement so that each takes at least 20 µs, a hundred times the clock's own cost.
+  /// Runs `work` for about `seconds`, after one run that warms it up; work of more than half a second runs but once.
   init(seconds: Double, _ work: () -> Void) {
-    let first = Self.time(work)
-    let once = min(first, Self.time(work))
-    let inner = max(1, Int((20 / max(once, 0.01)).rounded(.up)))
-    var times: [Double] = []
-    var spent = 0.0
-    while times.count < 5 || (spent < seconds * 1e6 && times.count < 100_000) {
-      let time = Self.time { for _ in 0..<inner { work() } }
-      spent += time
-      times.append(time / Double(inner))
-      // Five runs of slow work may take far longer than asked; two then have to do.
-      if times.count >= 2, spent > 4e6 * seconds { break }
+    var repetition = Repetition(work)
+    while repetition.wantsMore(seconds: seconds) { repetition.measure(work) }
+    microseconds = repetition.times.sorted()
+  }
+
+  /// Runs two pieces of work in turn, `seconds` each: what drifts on the machine meets both.
+  static func alternating(
+    seconds: Double, _ first: () -> Void, _ second: () -> Void
+  ) -> (first: Timing, second: Timing) {
+    var (one, two) = (Repetition(first), Repetition(second))
+    while one.wantsMore(seconds: seconds) || two.wantsMore(seconds: seconds) {
+      // A run that is not measured brings the data of each back into the caches.
+      if !one.isSlow { first() }
+      one.measureBlock(first)
+      if !two.isSlow { second() }
+      two.measureBlock(second)
     }
-    microseconds = times.sorted()
+    return (Timing(one.times), Timing(two.times))
   }
 
   /// Times measured elsewhere.
@@ -37,10 +42,51 @@ struct Timing {
     return microseconds[Int((Double(microseconds.count - 1) * share).rounded())]
   }
 
-  private static func time(_ work: () -> Void) -> Double {
+  /// Microseconds that `work` takes.
+  static func time(_ work: () throws -> Void) rethrows -> Double {
     let started = ContinuousClock.now
-    work()
+    try work()
     let (seconds, attoseconds) = (ContinuousClock.now - started).components
     return Double(seconds) * 1e6 + Double(attoseconds) * 1e-12
+  }
+}
+
+/// The times of one piece of work as they come in.
+private struct Repetition {
+  private(set) var times: [Double] = []
+  private var spent = 0.0
+  /// Short work is repeated within a measurement so that each takes at least 20 µs, a hundred times the clock's cost.
+  private var inner = 1
+  /// Whether one run, the first, has to do.
+  private(set) var isSlow = false
+
+  init(_ work: () -> Void) {
+    let first = Timing.time(work)
+    if first > 0.5e6 {
+      isSlow = true
+      times = [first]
+      return
+    }
+    inner = max(1, Int((20 / max(min(first, Timing.time(work)), 0.01)).rounded(.up)))
+  }
+
+  func wantsMore(seconds: Double) -> Bool {
+    if isSlow || times.count >= 100_000 { return false }
+    // Five runs of slow work may take far longer than asked; two then have to do.
+    if times.count >= 2, spent > 4e6 * seconds { return false }
+    return times.count < 5 || spent < seconds * 1e6
+  }
+
+  mutating func measure(_ work: () -> Void) {
+    let time = Timing.time { for _ in 0..<inner { work() } }
+    spent += time
+    times.append(time / Double(inner))
+  }
+
+  /// Measures until about half a millisecond has passed.
+  mutating func measureBlock(_ work: () -> Void) {
+    if isSlow { return }
+    let end = spent + 500
+    repeat { measure(work) } while spent < end
   }
 }

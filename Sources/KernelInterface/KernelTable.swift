@@ -15,6 +15,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layerNormalization = LayerNormalizationKernels<Scalar>()
   /// Parameter updates.
   public let optimizers = OptimizerKernels<Scalar>()
+  /// Gradients of kernels, alone or with their update.
+  public let weightGradients = WeightGradientKernels<Scalar>()
   /// Losses with their gradients.
   public let losses = LossKernels<Scalar>()
   /// Dropout masks.
@@ -25,6 +27,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layout = LayoutKernels<Scalar>()
   /// Sums and checks over matrices and vectors.
   public let reductions = ReductionKernels<Scalar>()
+  /// Products with packed matrices.
+  public let products = ProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

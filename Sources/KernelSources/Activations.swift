@@ -57,7 +57,8 @@ private func activateStrip(
   var v = load(x, count)
   if let bias {
     v += load(bias, count)
-    if kind.gradientNeedsInput { store(x, v, count) }
+    // Not `kind.gradientNeedsInput`: another module's property would be called for every vector.
+    if case .gelu = kind { store(x, v, count) }
   }
   store(y, value(kind, v, alpha), count)
 }
@@ -83,15 +84,49 @@ private func activateRows(
   }
 }
 
+/// f(x + bias) where f costs less than the memory: four vectors are loaded before the first is stored.
+@inline(__always)
+private func streamRows(
+  _ kind: ElementwiseActivation, _ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>,
+  _ alpha: Scalar
+) {
+  var xRow = x.base
+  var yRow = y.base
+  for _ in 0..<x.rows {
+    var column = 0
+    if let bias {
+      while column &+ 4 &* lanes <= x.columns {
+        let (p, b, q) = (xRow + column, bias + column, yRow + column)
+        let first = lam_load(p) + lam_load(b)
+        let second = lam_load(p + lanes) + lam_load(b + lanes)
+        let third = lam_load(p + 2 &* lanes) + lam_load(b + 2 &* lanes)
+        let fourth = lam_load(p + 3 &* lanes) + lam_load(b + 3 &* lanes)
+        lam_store(q, value(kind, first, alpha))
+        lam_store(q + lanes, value(kind, second, alpha))
+        lam_store(q + 2 &* lanes, value(kind, third, alpha))
+        lam_store(q + 3 &* lanes, value(kind, fourth, alpha))
+        column &+= 4 &* lanes
+      }
+    }
+    while column < x.columns {
+      let count = x.columns &- column < lanes ? x.columns &- column : lanes
+      activateStrip(kind, xRow + column, offset(bias, column), yRow + column, alpha, count)
+      column &+= lanes
+    }
+    xRow += x.stride
+    yRow += y.stride
+  }
+}
+
 func activate(
   _ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>, _ kind: ElementwiseActivation,
   _ alpha: Double
 ) {
   let alpha = Scalar(alpha)
   switch kind {
-  case .linear: activateRows(.linear, x, bias, y, alpha)
-  case .relu: activateRows(.relu, x, bias, y, alpha)
-  case .leakyReLU: activateRows(.leakyReLU, x, bias, y, alpha)
+  case .linear: streamRows(.linear, x, bias, y, alpha)
+  case .relu: streamRows(.relu, x, bias, y, alpha)
+  case .leakyReLU: streamRows(.leakyReLU, x, bias, y, alpha)
   case .elu: activateRows(.elu, x, bias, y, alpha)
   case .selu: activateRows(.selu, x, bias, y, alpha)
   case .gelu: activateRows(.gelu, x, bias, y, alpha)

@@ -1,6 +1,9 @@
 internal import CKernelShims
 import KernelInterface
 
+/// Columns whose draws come from one vector of words.
+private let drawColumns = 32
+
 func dropout(
   _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ rate: Double, _ key: UInt64, _ firstColumn: Int
 ) {
@@ -9,23 +12,97 @@ func dropout(
   let keepsAll = kept >= 0x1p32 - 0.5
   let threshold = keepsAll ? UInt32.max : UInt32(kept + 0.5)
   let scale = splat(keepsAll ? 1 : Scalar(1 / (1 - rate)))
-  for row in 0..<x.rows {
-    let from = x.base + row * x.stride
-    let to = y.base + row * y.stride
+  let mixedKey = lam_mix64(key &+ 0x9e37_79b9_7f4a_7c15)
+  let block = UInt32(truncatingIfNeeded: firstColumn / drawColumns)
+  let skipped = firstColumn % drawColumns
+  let isWhole = skipped == 0 && x.columns % drawColumns == 0 && !keepsAll
+  var (from, to) = (x.base, y.base)
+  var rowNumber: UInt64 = 0
+  for _ in 0..<x.rows {
     // The odd multiple sets rows apart before the mixing; mixing the key first keeps close keys' rows from meeting.
-    let rowKey = lam_mix64(lam_mix64(key &+ 0x9e37_79b9_7f4a_7c15) &+ UInt64(row) &* 0x9e37_79b9_7f4a_7c15)
-    var column = 0
-    while column < x.columns {
-      let count = x.columns - column
-      let hash = lam_hash_columns(rowKey, UInt32(truncatingIfNeeded: firstColumn + column))
-      if count >= lanes {
-        let scaled = lam_load(from + column) * scale
-        lam_store(to + column, keepsAll ? scaled : lam_keep_below(scaled, hash, threshold))
-      } else {
-        let scaled = load(from + column, count) * scale
-        store(to + column, keepsAll ? scaled : lam_keep_below(scaled, hash, threshold), count)
-      }
-      column += lanes
+    let rowKey = lam_mix64(mixedKey &+ rowNumber)
+    let words = lam_first_words(rowKey, block)
+    if isWhole {
+      keepBlocks(from, to, x.columns, words, rowKey, threshold, scale)
+    } else if keepsAll {
+      keep(from, to, x.columns, UInt32.max, scale)
+    } else {
+      keepSlice(from, to, x.columns, skipped, words, rowKey, threshold, scale)
     }
+    from += x.stride
+    to += y.stride
+    rowNumber &+= 0x9e37_79b9_7f4a_7c15
+  }
+}
+
+/// A row of whole blocks of draws.
+@inline(__always)
+private func keepBlocks(
+  _ from: ConstPointer, _ to: Pointer, _ columns: Int, _ first: lam_words, _ key: UInt64, _ threshold: UInt32,
+  _ scale: Vector
+) {
+  var words = first
+  var column = 0
+  while column < columns {
+    keepBlock(from + column, to + column, lam_mix_words(words, key), threshold, scale)
+    words = lam_next_words(words)
+    column &+= drawColumns
+  }
+}
+
+/// A row that starts `skipped` columns into its first block, or ends within its last.
+@inline(__always)
+private func keepSlice(
+  _ from: ConstPointer, _ to: Pointer, _ columns: Int, _ skipped: Int, _ first: lam_words, _ key: UInt64,
+  _ threshold: UInt32, _ scale: Vector
+) {
+  var words = first
+  var column = 0
+  if skipped > 0 {
+    column = columns < drawColumns - skipped ? columns : drawColumns - skipped
+    keep(from, to, column, drawBits(words, key, threshold) >> UInt32(truncatingIfNeeded: skipped), scale)
+    words = lam_next_words(words)
+  }
+  while column &+ drawColumns <= columns {
+    keepBlock(from + column, to + column, lam_mix_words(words, key), threshold, scale)
+    words = lam_next_words(words)
+    column &+= drawColumns
+  }
+  if column < columns {
+    keep(from + column, to + column, columns - column, drawBits(words, key, threshold), scale)
+  }
+}
+
+/// 32 elements, scaled where their draw is below the threshold, else 0.
+@inline(__always)
+private func keepBlock(_ from: ConstPointer, _ to: Pointer, _ mixed: lam_words, _ threshold: UInt32, _ scale: Vector) {
+  let (lower, upper) = (lam_lower_draws(mixed), lam_upper_draws(mixed))
+  #if LAMINA_DOUBLE
+    lam_store(to, lam_keep_below(lam_load(from) * scale, lower, 0, threshold))
+    lam_store(to + lanes, lam_keep_below(lam_load(from + lanes) * scale, lower, 1, threshold))
+    lam_store(to + 2 &* lanes, lam_keep_below(lam_load(from + 2 &* lanes) * scale, upper, 0, threshold))
+    lam_store(to + 3 &* lanes, lam_keep_below(lam_load(from + 3 &* lanes) * scale, upper, 1, threshold))
+  #else
+    lam_store(to, lam_keep_below(lam_load(from) * scale, lower, 0, threshold))
+    lam_store(to + lanes, lam_keep_below(lam_load(from + lanes) * scale, upper, 0, threshold))
+  #endif
+}
+
+/// Bit i: whether the mask keeps column i of the block.
+@inline(__always)
+private func drawBits(_ words: lam_words, _ key: UInt64, _ threshold: UInt32) -> UInt32 {
+  let mixed = lam_mix_words(words, key)
+  return lam_bits_below(lam_lower_draws(mixed), threshold) | lam_bits_below(lam_upper_draws(mixed), threshold) << 16
+}
+
+/// `width` elements, scaled where their bit is set, else 0; the bits repeat after 32.
+@inline(__always)
+private func keep(_ from: ConstPointer, _ to: Pointer, _ width: Int, _ bits: UInt32, _ scale: Vector) {
+  var column = 0
+  while column < width {
+    let count = width - column < lanes ? width - column : lanes
+    let scaled = load(from + column, count) * scale
+    store(to + column, lam_keep_bits(scaled, bits >> UInt32(truncatingIfNeeded: column & 31)), count)
+    column += lanes
   }
 }

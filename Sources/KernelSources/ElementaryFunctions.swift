@@ -1,7 +1,7 @@
 // eˣ, eˣ − 1, ln, tanh, the logistic function and the normal distribution, a vector at a time.
 //
 // Each reduces its argument by a power of two and evaluates a polynomial near the best one for the interval
-// (interpolated at Chebyshev nodes in 60 digits, then rounded). Errors are at most 2 ulp with fused multiply-add and 3
+// (fitted in 60 digits, then rounded). Errors are at most 2 ulp with fused multiply-add and 3
 // without. A NaN gives NaN; results below the normal range are rounded once; those above the range are infinite.
 
 internal import CKernelShims
@@ -13,9 +13,7 @@ internal import CKernelShims
   private let exponentialRange = (low: -746.0, high: 710.0)
   private let minusOneLow = -38.0
   private let hyperbolicLimit = 22.0
-  private let leastNormal = 2.2250738585072014e-308
-  private let subnormalFactor = 18014398509481984.0
-  private let subnormalExponent = 54.0
+  private let logisticLimit = 50.0
 #else
   // The high part has 15 bits: its product with an exponent of 8 bits is exact without a fused multiply-add too.
   private let ln2High = 0.693145751953125
@@ -23,10 +21,9 @@ internal import CKernelShims
   private let exponentialRange = (low: -104.0, high: 89.0)
   private let minusOneLow = -18.0
   private let hyperbolicLimit = 10.0
-  private let leastNormal = 1.1754943508222875e-38
-  private let subnormalFactor = 33554432.0
-  private let subnormalExponent = 25.0
+  private let logisticLimit = 30.0
 #endif
+private let log2e = 1.4426950408889634
 
 /// One step of Horner's rule: p·x + c.
 @inline(__always)
@@ -38,53 +35,72 @@ private func horner(_ p: Vector, _ x: Vector, _ c: Double) -> Vector {
 @inline(__always)
 private func exponentialRemainder(_ r: Vector) -> Vector {
   #if LAMINA_DOUBLE
-    var p = constant(2.091483135138041e-09)
-    p = horner(p, r, 2.5105419192016337e-08)
-    p = horner(p, r, 2.7557273295539724e-07)
-    p = horner(p, r, 2.75572549134867e-06)
-    p = horner(p, r, 2.4801587325822283e-05)
-    p = horner(p, r, 0.00019841269875205077)
-    p = horner(p, r, 0.001388888888888367)
-    p = horner(p, r, 0.008333333333326025)
-    p = horner(p, r, 0.04166666666666667)
-    p = horner(p, r, 0.1666666666666667)
+    var p = constant(2.4978260122988963e-08)
+    p = horner(p, r, 2.7625313594110214e-07)
+    p = horner(p, r, 2.7557642003787877e-06)
+    p = horner(p, r, 2.480150838814031e-05)
+    p = horner(p, r, 0.00019841269464190874)
+    p = horner(p, r, 0.0013888888927009967)
+    p = horner(p, r, 0.008333333333501253)
+    p = horner(p, r, 0.041666666666603486)
+    p = horner(p, r, 0.1666666666666643)
   #else
-    var p = constant(0.00019891180272679776)
-    p = horner(p, r, 0.0013933820882812142)
-    p = horner(p, r, 0.00833331048488617)
-    p = horner(p, r, 0.041666463017463684)
-    p = horner(p, r, 0.1666666716337204)
+    var p = constant(0.0013863799395039678)
+    p = horner(p, r, 0.008367544040083885)
+    p = horner(p, r, 0.041667237877845764)
+    p = horner(p, r, 0.16666533052921295)
   #endif
   return horner(p, r, 0.5)
 }
 
-/// eʳ − 1 for r = x − n·ln 2 + low, with what rounding r loses put back.
+/// eʳ − 1 for r = x − n·ln 2, with what rounding r loses put back.
 @inline(__always)
-private func reducedMinusOne(_ x: Vector, _ n: Vector, low: Vector) -> Vector {
+private func reducedMinusOne(_ x: Vector, _ n: Vector) -> Vector {
   let high = lam_multiply_add(n, constant(-ln2High), x)
-  let rest = lam_multiply_add(n, constant(-ln2Low), low)
+  let rest = constant(-ln2Low) * n
   let r = high + rest
   return r + lam_multiply_add(r * r, exponentialRemainder(r), (high - r) + rest)
+}
+
+/// e^(n·ln 2 + r) for |r| ≤ ln 2/2.
+@inline(__always)
+private func exponential(of r: Vector, times n: Vector) -> Vector {
+  lam_scale(horner(horner(exponentialRemainder(r), r, 1), r, 1), n)
 }
 
 /// e^(x + low), where low is small beside 1.
 @inline(__always)
 private func exponential(_ x: Vector, low: Vector) -> Vector {
   let x = lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low))
-  let n = lam_round(x * constant(1.4426950408889634))
-  return lam_scale(reducedMinusOne(x, n, low: low) + constant(1), n)
+  let n = lam_round_product(x, constant(log2e))
+  let rest = lam_multiply_add(n, constant(-ln2Low), low)
+  return exponential(of: lam_multiply_add(n, constant(-ln2High), x) + rest, times: n)
+}
+
+/// eˣ for x whose power is finite.
+@inline(__always)
+private func finiteExponential(_ x: Vector) -> Vector {
+  let n = lam_round_product(x, constant(log2e))
+  let high = lam_multiply_add(n, constant(-ln2High), x)
+  return exponential(of: lam_multiply_add(n, constant(-ln2Low), high), times: n)
 }
 
 /// eˣ.
 @inline(__always)
-func exponential(_ x: Vector) -> Vector { exponential(x, low: Vector.zero) }
+func exponential(_ x: Vector) -> Vector {
+  finiteExponential(lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low)))
+}
+
+/// eˣ for x ≤ 0.
+@inline(__always)
+func exponentialOfDeficit(_ x: Vector) -> Vector { finiteExponential(lam_max(x, constant(exponentialRange.low))) }
 
 /// eˣ − 1, right to the last bits near 0 too.
 @inline(__always)
 func exponentialMinusOne(_ x: Vector) -> Vector {
   let x = lam_max(lam_min(x, constant(exponentialRange.high)), constant(minusOneLow))
-  let n = lam_round(x * constant(1.4426950408889634))
-  let p = reducedMinusOne(x, n, low: Vector.zero)
+  let n = lam_round_product(x, constant(log2e))
+  let p = reducedMinusOne(x, n)
   // 2·(2ⁿ⁻¹·p + (2ⁿ⁻¹ − ½)): the halves keep 2ⁿ finite where only the result is.
   let half = lam_power_of_two(n - constant(1))
   let sum = lam_multiply_add(half, p, half - constant(0.5))
@@ -94,36 +110,37 @@ func exponentialMinusOne(_ x: Vector) -> Vector {
 /// ln x; −∞ at 0, NaN below.
 @inline(__always)
 func logarithm(_ x: Vector) -> Vector {
-  let least = constant(leastNormal)
-  let normal = lam_select_less(x, least, x * constant(subnormalFactor), x)
-  let shift = lam_select_less(x, least, constant(subnormalExponent), Vector.zero)
-  let e = lam_exponent(normal) - shift
-  let f = lam_mantissa(normal) - constant(1)
-  // ln(1 + f) = 2·artanh(s) with s = f/(2 + f), arranged so that f enters unrounded.
-  let s = f / (constant(2) + f)
-  let z = s * s
+  let e = lam_exponent(x)
+  let f = lam_mantissa(x) - constant(1)
   #if LAMINA_DOUBLE
-    var p = constant(0.1463003136412286)
-    p = horner(p, z, 0.15330617306743305)
-    p = horner(p, z, 0.18182922513515942)
-    p = horner(p, z, 0.22222210674238516)
-    p = horner(p, z, 0.28571428628810996)
-    p = horner(p, z, 0.3999999999989322)
-    p = horner(p, z, 0.666666666666667)
+    // ln(1 + f) = 2·artanh(s) with s = f/(2 + f), arranged so that f enters unrounded.
+    let s = f * lam_reciprocal(constant(2) + f)
+    let z = s * s
+    var p = constant(0.15368205669050583)
+    p = horner(p, z, 0.15250186526756845)
+    p = horner(p, z, 0.1818635618349423)
+    p = horner(p, z, 0.22222138498372102)
+    p = horner(p, z, 0.28571429395336223)
+    p = horner(p, z, 0.3999999999616135)
+    p = horner(p, z, 0.6666666666667271)
+    let half = constant(0.5) * f * f
+    let correction = lam_multiply_add(e, constant(ln2Low), s * lam_multiply_add(z, p, half))
+    let y = lam_multiply_add(e, constant(ln2High), f - (half - correction))
   #else
-    var p = constant(0.23341943323612213)
-    p = horner(p, z, 0.28550398349761963)
-    p = horner(p, z, 0.40000125765800476)
-    p = horner(p, z, 0.6666666865348816)
+    // ln(1 + f) = f − f²/2 + f³·p, the largest term last.
+    var p = constant(-0.04508044943213463)
+    p = horner(p, f, 0.10463913530111313)
+    p = horner(p, f, -0.13161617517471313)
+    p = horner(p, f, 0.14478397369384766)
+    p = horner(p, f, -0.1664726585149765)
+    p = horner(p, f, 0.1999085396528244)
+    p = horner(p, f, -0.2500009834766388)
+    p = horner(p, f, 0.3333345055580139)
+    p = horner(p, f, -0.5)
+    let small = lam_multiply_add(f * f, p, constant(ln2Low) * e)
+    let y = lam_multiply_add(e, constant(ln2High), f + small)
   #endif
-  let half = constant(0.5) * f * f
-  let correction = lam_multiply_add(e, constant(ln2Low), s * lam_multiply_add(z, p, half))
-  var y = lam_multiply_add(e, constant(ln2High), f - (half - correction))
-  y += x - x
-  let infinity = splat(Scalar.infinity)
-  y = lam_select_equal(x, infinity, infinity, y)
-  y = lam_select_less(x, Vector.zero, splat(Scalar.nan), y)
-  return lam_select_equal(x, Vector.zero, splat(-Scalar.infinity), y)
+  return lam_logarithm_ends(x, y)
 }
 
 /// tanh x: an odd polynomial near 0, 1 − 2/(e^2|x| + 1) beyond.
@@ -152,26 +169,22 @@ func hyperbolicTangent(_ x: Vector) -> Vector {
     p = horner(p, z, -0.333333283662796)
   #endif
   let near = lam_multiply_add(a * z, p, a)
-  let far = constant(1) - constant(2) / (exponential(a + a) + constant(1))
+  let far = constant(1) - constant(2) * lam_reciprocal(finiteExponential(a + a) + constant(1))
   return lam_copy_sign(lam_select_less(a, constant(0.65), near, far), x)
 }
 
-/// 1/(1 + e⁻ˣ), from e = e^−|x| so that small results keep their digits.
+/// 1/(1 + e⁻ˣ).
 @inline(__always)
 func logistic(_ x: Vector) -> Vector {
-  let one = constant(1)
-  let magnitude = lam_min(lam_abs(x), constant(-exponentialRange.low))
-  let n = lam_round(magnitude * constant(-1.4426950408889634))
-  let p = reducedMinusOne(-magnitude, n, low: Vector.zero)
-  let sum = p + one
-  let e = lam_scale(sum, n)
-  let total = e + one
-  // Rounding e and 1 + e costs up to 2 ulp together: what they lose goes into a first-order correction.
-  let lost = lam_scale((one - sum) + p, n)
-  let quotient = lam_select_less(x, Vector.zero, e, one) / total
-  let reciprocal = lam_select_less(x, Vector.zero, one - quotient, quotient)
-  let numeratorLost = lam_select_less(x, Vector.zero, lost, Vector.zero)
-  return quotient + (numeratorLost - quotient * (((one - total) + e) + lost)) * reciprocal
+  // With −x = r − n·ln 2 it is 2ⁿ/(2ⁿ + eʳ): nothing overflows, and one factor makes the smallest results.
+  let x = lam_max(lam_min(x, constant(logisticLimit)), constant(exponentialRange.low))
+  let n = lam_round_product(x, constant(log2e))
+  let r = lam_multiply_add(n, constant(ln2Low), lam_multiply_add(n, constant(ln2High), -x))
+  let power = lam_scale(constant(1), n)
+  let sum = power + constant(1)
+  let lost = power - (sum - constant(1))
+  let total = sum + lam_multiply_add(r, horner(exponentialRemainder(r), r, 1), lost)
+  return lam_scale(lam_reciprocal(total), n)
 }
 
 /// The normal distribution's upper tail ½·erfc(a/√2) and e^(−a²/2), for a ≥ 0.

@@ -1,3 +1,4 @@
+internal import CKernelShims
 import KernelInterface
 
 /// Fills `table` with this build's kernels.
@@ -15,9 +16,14 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.activations.logistic = logistics
 
   table.batchNormalization.moments = moments
+  table.batchNormalization.partialMoments = partialMoments
+  table.batchNormalization.mergeMoments = mergeMoments
   table.batchNormalization.inverseDeviation = inverseDeviation
   table.batchNormalization.normalize = normalize
   table.batchNormalization.backward = batchNormalizationBackward
+  table.batchNormalization.partialGradients = partialGradients
+  table.batchNormalization.mergeGradients = mergeGradients
+  table.batchNormalization.propagate = propagateGradient
   table.batchNormalization.updateMovingAverage = updateMovingAverage
 
   table.layerNormalization.forward = layerNormalize
@@ -35,6 +41,11 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.optimizers.adam = adam
   table.optimizers.rmsprop = rmsprop
 
+  if lam_has_wide_registers() != 0 {
+    table.weightGradients.transposedProduct = transposedProduct
+    table.weightGradients.transposedProductAdam = transposedProductAdam
+  }
+
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits
   table.losses.categoricalFromLogits = categoricalFromLogits
   table.losses.sparseCategoricalFromProbabilities = sparseCategoricalFromProbabilities
@@ -49,6 +60,14 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.gathering.bytesByColumn = gatherBytesByColumn
   table.gathering.scalars = gatherScalars
 
+  table.products.packedCount = packedPanelCount
+  table.products.pack = packPanels
+  table.products.multiply = multiplyPanels
+  table.products.blockRows = productBlockRows
+  table.products.scale = scaleMatrix
+  table.products.addRowCombination = addRowCombination
+
   table.measurement.multiplyAddPeak = multiplyAddPeak
   table.measurement.streamCopy = streamCopy
+  table.measurement.stream = stream
 }

@@ -2,22 +2,77 @@ internal import CKernelShims
 import KernelInterface
 
 // Rows are taken in groups of as many as a vector has lanes: one logarithm of a vector then serves the whole group.
+// With few classes the whole group is turned round, so that each row has a lane of its own.
 
 // MARK: From logits
-
-/// What is left of a row of logits: Σ e^(x − max), and where the maximum is first found.
-private struct SoftmaxRow {
-  var largest: Scalar
-  var column: Int
-  var sum: Scalar
-}
 
 func sparseCategoricalFromLogits(
   _ x: MatrixView<Scalar>, _ labels: UnsafePointer<Int32>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
   _ scale: Double
 ) -> LossSums {
+  x.columns <= narrowColumns
+    ? sparseCategoricalOfBlocks(x, labels, weights, gradient, scale)
+    : sparseCategoricalOfRows(x, labels, weights, gradient, scale)
+}
+
+/// How many of the first `count` lanes have their maximum at the label, and a loss that is a number.
+@inline(__always)
+private func hits(_ place: Vector, _ label: Vector, _ losses: Vector, _ count: Int) -> Int {
+  let number = lam_select_equal(losses, losses, splat(1), Vector.zero)
+  let bits = lam_bits_above(lam_select_equal(place, label, number, Vector.zero), 0)
+  return (bits & ((1 << UInt32(count)) - 1)).nonzeroBitCount
+}
+
+/// Few classes: a row in each lane.
+@inline(__always)
+private func sparseCategoricalOfBlocks(
+  _ x: MatrixView<Scalar>, _ labels: UnsafePointer<Int32>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
   var result = LossSums(loss: 0, correct: 0)
-  let narrow = x.columns <= lanes
+  var block = lam_row_block()
+  let columns = Int64(x.columns)
+  var group = 0
+  while group < x.rows {
+    let count = group + lanes <= x.rows ? lanes : x.rows - group
+    lam_load_rows(&block, x.base + group * x.stride, Int64(x.stride), Int64(count), columns)
+    let label = lam_load_labels(labels + group, Int64(count))
+    var chosen = Vector.zero
+    var column: Int64 = 0
+    while column < columns {
+      chosen = lam_select_equal(label, splat(Scalar(column)), lam_block_column(&block, column), chosen)
+      column &+= 1
+    }
+    let softmax = softmax(of: &block, x.columns)
+    if let gradient {
+      var factor = splat(Scalar(scale))
+      if let weights { factor *= load(weights + group, count) }
+      let share = factor / softmax.sum
+      column = 0
+      while column < columns {
+        let slope = lam_block_column(&block, column) * share
+        let own = lam_select_equal(label, splat(Scalar(column)), factor, Vector.zero)
+        lam_set_block_column(&block, column, slope - own)
+        column &+= 1
+      }
+      lam_store_rows(
+        &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
+    }
+    let losses = logarithm(softmax.sum) - (chosen - softmax.largest)
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
+    group += lanes
+  }
+  return result
+}
+
+/// Many classes: rows one by one, their logarithms together.
+@inline(__always)
+private func sparseCategoricalOfRows(
+  _ x: MatrixView<Scalar>, _ labels: UnsafePointer<Int32>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
   var group = 0
   while group < x.rows {
     let count = group + lanes <= x.rows ? lanes : x.rows - group
@@ -28,35 +83,18 @@ func sparseCategoricalFromLogits(
       let row = group + lane
       let line = x.base + row * x.stride
       let label = Int(labels[row])
-      let factor = weights.map { Scalar(scale) * $0[row] } ?? Scalar(scale)
       let chosen = line[label]
-      let softmax: SoftmaxRow
-      if narrow {
-        let v = loadChunk(line, 0, x.columns, -Scalar.infinity)
-        let largest = lam_largest(v)
-        let exponentials = exponential(v - splat(largest))
-        let bits = lam_bits_equal(v, largest)
-        softmax = SoftmaxRow(
-          largest: largest, column: bits == 0 ? -1 : lam_first_bit(bits), sum: lam_sum(exponentials))
-        if let gradient {
-          let slope = exponentials * splat(factor / softmax.sum)
-          storeChunk(
-            gradient.base + row * gradient.stride, 0, x.columns,
-            slope - lam_with_lane(Vector.zero, label, factor))
-        }
-      } else {
-        let (largest, column) = rowMaximum(line, x.columns)
-        let target = gradient.map { $0.base + row * $0.stride }
-        softmax = SoftmaxRow(
-          largest: largest, column: column, sum: exponentialSum(line, x.columns, largest, target))
-        if let target {
-          scaleRow(target, x.columns, factor / softmax.sum)
-          target[label] -= factor
-        }
+      let (largest, column) = rowMaximum(line, x.columns)
+      let target = gradient.map { $0.base + row * $0.stride }
+      let sum = exponentialSum(line, x.columns, largest, target)
+      if let target {
+        let factor = weights.map { Scalar(scale) * $0[row] } ?? Scalar(scale)
+        scaleRow(target, x.columns, factor / sum)
+        target[label] -= factor
       }
-      if softmax.column == label && softmax.sum == softmax.sum { result.correct += 1 }
-      sums = lam_with_lane(sums, lane, softmax.sum)
-      shifted = lam_with_lane(shifted, lane, chosen - softmax.largest)
+      if column == label && sum == sum { result.correct += 1 }
+      sums = lam_with_lane(sums, lane, sum)
+      shifted = lam_with_lane(shifted, lane, chosen - largest)
       lane += 1
     }
     accumulate(logarithm(sums) - shifted, group, count, weights, &result.loss)
@@ -66,6 +104,74 @@ func sparseCategoricalFromLogits(
 }
 
 func categoricalFromLogits(
+  _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  x.columns <= narrowColumns
+    ? categoricalOfBlocks(x, targets, weights, gradient, scale)
+    : categoricalOfRows(x, targets, weights, gradient, scale)
+}
+
+/// Few classes: a row in each lane.
+@inline(__always)
+private func categoricalOfBlocks(
+  _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
+  _ scale: Double
+) -> LossSums {
+  var result = LossSums(loss: 0, correct: 0)
+  var (block, target) = (lam_row_block(), lam_row_block())
+  let columns = Int64(x.columns)
+  var group = 0
+  while group < x.rows {
+    let count = group + lanes <= x.rows ? lanes : x.rows - group
+    lam_load_rows(&block, x.base + group * x.stride, Int64(x.stride), Int64(count), columns)
+    lam_load_rows(&target, targets.base + group * targets.stride, Int64(targets.stride), Int64(count), columns)
+    // Σ t·(x − max), and where the target is largest; x − max is gone once the softmax has been taken.
+    var largest = lam_block_column(&block, 0)
+    var best = lam_block_column(&target, 0)
+    var label = Vector.zero
+    var column: Int64 = 1
+    while column < columns {
+      let t = lam_block_column(&target, column)
+      label = lam_select_less(best, t, splat(Scalar(column)), label)
+      best = lam_max(best, t)
+      largest = lam_max(largest, lam_block_column(&block, column))
+      column &+= 1
+    }
+    var (mass, product) = (Vector.zero, Vector.zero)
+    column = 0
+    while column < columns {
+      let t = lam_block_column(&target, column)
+      let deficit = lam_block_column(&block, column) - largest
+      mass += t
+      product += lam_select_equal(t, Vector.zero, Vector.zero, t * deficit)
+      column &+= 1
+    }
+    let softmax = softmax(of: &block, x.columns)
+    if let gradient {
+      var factor = splat(Scalar(scale))
+      if let weights { factor *= load(weights + group, count) }
+      let share = factor * mass / softmax.sum
+      column = 0
+      while column < columns {
+        let own = lam_block_column(&target, column) * factor
+        lam_set_block_column(&block, column, lam_block_column(&block, column) * share - own)
+        column &+= 1
+      }
+      lam_store_rows(
+        &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
+    }
+    let losses = logarithm(softmax.sum) * mass - product
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
+    group += lanes
+  }
+  return result
+}
+
+/// Many classes: rows one by one, their logarithms together.
+@inline(__always)
+private func categoricalOfRows(
   _ x: MatrixView<Scalar>, _ targets: MatrixView<Scalar>, _ weights: ConstPointer?, _ gradient: MatrixView<Scalar>?,
   _ scale: Double
 ) -> LossSums {
@@ -115,7 +221,7 @@ private func exponentialSum(_ row: ConstPointer, _ columns: Int, _ largest: Scal
   var sum = Vector.zero
   var column = 0
   while column < columns {
-    let exponentials = exponential(loadChunk(row, column, columns, -Scalar.infinity) - shift)
+    let exponentials = exponentialOfDeficit(loadChunk(row, column, columns, -Scalar.infinity) - shift)
     if let kept { storeChunk(kept, column, columns, exponentials) }
     sum += exponentials
     column += lanes

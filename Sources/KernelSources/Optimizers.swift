@@ -4,6 +4,21 @@ import KernelInterface
 // Every update is one function over vectors, applied to whole vectors and, padded, to the tail: the result of an
 // element does not depend on where a parameter store is cut.
 
+// Divisions are products with a reciprocal: with AVX-512 the divider would take longer than the memory.
+
+/// Keeps an infinite divisor, of a gradient whose square overflows, within the reciprocal's range.
+#if LAMINA_DOUBLE
+  private let largestDivisor = 1e200
+#else
+  private let largestDivisor = 1e30
+#endif
+
+/// x/divisor, for a divisor above 0.
+@inline(__always)
+private func quotient(_ x: Vector, _ divisor: Vector) -> Vector {
+  x * lam_reciprocal(lam_min(divisor, constant(largestDivisor)))
+}
+
 // MARK: SGD
 
 func sgd(_ w: Pointer, _ g: ConstPointer, _ count: Int, _ learningRate: Double, _ decay: Double) {
@@ -64,12 +79,21 @@ func momentum(
 
 // MARK: Adam
 
-private struct AdamStep {
+struct AdamStep {
   let alpha: Vector
   let newFirst: Vector
   let newSecond: Vector
   let epsilon: Vector
   let decay: Vector
+
+  @inline(__always)
+  init(_ alpha: Double, _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double) {
+    self.alpha = splat(Scalar(-alpha))
+    newFirst = splat(Scalar(1 - beta1))
+    newSecond = splat(Scalar(1 - beta2))
+    self.epsilon = splat(Scalar(epsilon))
+    self.decay = splat(Scalar(decay))
+  }
 
   @inline(__always)
   func first(_ m: Vector, _ g: Vector) -> Vector { lam_multiply_add(newFirst, g - m, m) }
@@ -79,7 +103,7 @@ private struct AdamStep {
 
   @inline(__always)
   func weights(_ w: Vector, _ m: Vector, _ v: Vector) -> Vector {
-    lam_multiply_add(decay, w, alpha * m / (lam_sqrt(v) + epsilon))
+    lam_multiply_add(decay, w, quotient(alpha * m, lam_sqrt(v) + epsilon))
   }
 }
 
@@ -87,10 +111,7 @@ func adam(
   _ w: Pointer, _ g: ConstPointer, _ m: Pointer, _ v: Pointer, _ count: Int, _ alpha: Double, _ beta1: Double,
   _ beta2: Double, _ epsilon: Double, _ decay: Double
 ) {
-  let step = AdamStep(
-    alpha: splat(Scalar(-alpha)), newFirst: splat(Scalar(1 - beta1)),
-    newSecond: splat(Scalar(1 - beta2)), epsilon: splat(Scalar(epsilon)),
-    decay: splat(Scalar(decay)))
+  let step = AdamStep(alpha, beta1, beta2, epsilon, decay)
   var i = 0
   while i + lanes <= count {
     let gradient = lam_load(g + i)
@@ -129,7 +150,9 @@ private struct RMSpropStep {
   func average(_ a: Vector, _ g: Vector) -> Vector { lam_multiply_add(new, g, rho * a) }
 
   @inline(__always)
-  func update(_ g: Vector, _ variance: Vector) -> Vector { rate * g / lam_sqrt(variance + epsilon) }
+  func update(_ g: Vector, _ variance: Vector) -> Vector {
+    quotient(rate * g, lam_sqrt(variance + epsilon))
+  }
 
   // The variance of a constant gradient is 0 but for rounding, whose sign must not reach the root.
   @inline(__always)

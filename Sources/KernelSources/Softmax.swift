@@ -15,40 +15,85 @@ private func largest(_ x: ConstPointer, _ columns: Int) -> Scalar {
   return lam_largest(best)
 }
 
+/// The most columns for which rows are taken as many at a time as a vector has lanes, each in a lane of its own.
+let narrowColumns = Int(LAM_BLOCK_COLUMNS)
+
+/// Each row's maximum, where it is first found, and Σ e^(x − max); the block holds e^(x − max) afterwards.
+@inline(__always)
+func softmax(
+  of block: UnsafeMutablePointer<lam_row_block>, _ columns: Int
+) -> (largest: Vector, place: Vector, sum: Vector) {
+  var largest = lam_block_column(block, 0)
+  var place = Vector.zero
+  var column = 1
+  while column < columns {
+    let v = lam_block_column(block, Int64(column))
+    place = lam_select_less(largest, v, splat(Scalar(column)), place)
+    largest = lam_max(largest, v)
+    column &+= 1
+  }
+  var sum = Vector.zero
+  column = 0
+  while column < columns {
+    let e = exponentialOfDeficit(lam_block_column(block, Int64(column)) - largest)
+    lam_set_block_column(block, Int64(column), e)
+    sum += e
+    column &+= 1
+  }
+  return (largest, place, sum)
+}
+
 func softmax(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
+  if x.columns <= narrowColumns { softmaxOfBlocks(x, y) } else { softmaxOfRows(x, y) }
+}
+
+@inline(__always)
+private func softmaxOfBlocks(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
+  var block = lam_row_block()
+  let columns = Int64(x.columns)
+  var row = 0
+  while row < x.rows && x.columns > 0 {
+    let count = Int64(x.rows - row < lanes ? x.rows - row : lanes)
+    lam_load_rows(&block, x.base + row * x.stride, Int64(x.stride), count, columns)
+    let inverse = splat(1) / softmax(of: &block, x.columns).sum
+    var column: Int64 = 0
+    while column < columns {
+      lam_set_block_column(&block, column, lam_block_column(&block, column) * inverse)
+      column &+= 1
+    }
+    lam_store_rows(&block, y.base + row * y.stride, Int64(y.stride), count, columns)
+    row += lanes
+  }
+}
+
+@inline(__always)
+private func softmaxOfRows(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
   let none = splat(-Scalar.infinity)
   var xRow = x.base
   var yRow = y.base
   for _ in 0..<x.rows {
-    if x.columns <= lanes {
-      // Rows of few classes: one vector, padded with elements whose exponential is 0.
-      let v = lam_load_first_or(xRow, Int64(x.columns), none)
-      let e = exponential(v - splat(lam_largest(v)))
-      lam_store_first(yRow, e / splat(lam_sum(e)), Int64(x.columns))
-    } else {
-      let shift = splat(largest(xRow, x.columns))
-      var sum = Vector.zero
-      var column = 0
-      while column + lanes <= x.columns {
-        let e = exponential(lam_load(xRow + column) - shift)
-        lam_store(yRow + column, e)
-        sum += e
-        column += lanes
-      }
-      let rest = x.columns - column
-      if rest > 0 {
-        let e = exponential(lam_load_first_or(xRow + column, Int64(rest), none) - shift)
-        lam_store_first(yRow + column, e, Int64(rest))
-        sum += e
-      }
-      let total = splat(lam_sum(sum))
-      column = 0
-      while column + lanes <= x.columns {
-        lam_store(yRow + column, lam_load(yRow + column) / total)
-        column += lanes
-      }
-      if rest > 0 { store(yRow + column, load(yRow + column, rest) / total, rest) }
+    let shift = splat(largest(xRow, x.columns))
+    var sum = Vector.zero
+    var column = 0
+    while column + lanes <= x.columns {
+      let e = exponentialOfDeficit(lam_load(xRow + column) - shift)
+      lam_store(yRow + column, e)
+      sum += e
+      column += lanes
     }
+    let rest = x.columns - column
+    if rest > 0 {
+      let e = exponentialOfDeficit(lam_load_first_or(xRow + column, Int64(rest), none) - shift)
+      lam_store_first(yRow + column, e, Int64(rest))
+      sum += e
+    }
+    let inverse = splat(1 / lam_sum(sum))
+    column = 0
+    while column + lanes <= x.columns {
+      lam_store(yRow + column, lam_load(yRow + column) * inverse)
+      column += lanes
+    }
+    if rest > 0 { store(yRow + column, load(yRow + column, rest) * inverse, rest) }
     xRow += x.stride
     yRow += y.stride
   }

@@ -24,10 +24,14 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   public var isSupported: Bool {
     switch self {
     case .portable: true
-    case .avx2: lamina_cpu_has_x86_64_v3()
-    case .avx512: lamina_cpu_has_x86_64_v4()
+    case .avx2: Self.hasAVX2
+    case .avx512: Self.hasAVX512
     }
   }
+
+  // Asked once: in a virtual machine cpuid takes some 20 µs.
+  private static let hasAVX2 = lamina_cpu_has_x86_64_v3()
+  private static let hasAVX512 = lamina_cpu_has_x86_64_v4()
 
   /// The widest that this CPU can run.
   public static var widestSupported: InstructionSet { allCases.last(where: \.isSupported) ?? .portable }

@@ -1,3 +1,4 @@
+import Foundation
 @_exported import KernelInterface
 
 /// A scalar type that kernels exist for: Float and Double.
@@ -11,7 +12,9 @@ extension KernelScalar {
   ///
   /// - Throws: `InstructionSetError` where `LAMINA_KERNELS` is wrong.
   public static func kernels() throws(InstructionSetError) -> KernelTable<Self> {
-    kernels(for: try .chosen())
+    // The one variable: a dictionary of all of them takes longer to make than a small model's answer.
+    let name = getenv("LAMINA_KERNELS").map { String(cString: $0) }
+    return kernels(for: try .chosen(environment: name.map { ["LAMINA_KERNELS": $0] } ?? [:]))
   }
 }
 

@@ -49,7 +49,14 @@ struct EvaluateCommand: ParsableCommand {
     let evaluation = try classifier.evaluate(images)
     let report = EvaluationReport(data: data, testImages: images.count, evaluation: evaluation)
     print(json ? try jsonLine(report) : report.text)
+    noteFoldingRefusal(classifier)
   }
+}
+
+/// Says on standard error where batch normalization was computed rather than folded away: the answers are right, but slower.
+private func noteFoldingRefusal<Scalar>(_ classifier: SavedClassifier<Scalar>) {
+  guard let refusal = classifier.model.foldingRefusal else { return }
+  FileHandle.standardError.write(Data("Note: batch normalization is not folded away: \(refusal)\n".utf8))
 }
 
 /// `lamina predict`.
@@ -84,6 +91,7 @@ struct PredictCommand: ParsableCommand {
     for (index, prediction) in try classifier.predict(first).enumerated() {
       print(prediction.text(images: first, index: index, usesColor: usesColor))
     }
+    noteFoldingRefusal(classifier)
   }
 }
 

@@ -12,6 +12,12 @@ public protocol NetworkScalar: KernelScalar, BLASScalar, SafetensorsScalar {
   /// A requirement only so that the compiled step is specialized: the conformances below name concrete types, and the
   /// optimizer makes concrete code of all that they call.
   static func work(on plan: ExecutionPlan<Self>, member: Int)
+
+  /// Does `member`'s share of a prediction; a requirement for the same reason.
+  static func work(on job: PredictionJob<Self>, member: Int)
+
+  /// Does `member`'s share of a normalization; a requirement for the same reason.
+  static func work(on normalization: SharedNormalization<Self>, member: Int)
 }
 
 extension Float: NetworkScalar {
@@ -19,6 +25,12 @@ extension Float: NetworkScalar {
   public static var precisionName: String { "float32" }
   /// The specialized step.
   public static func work(on plan: ExecutionPlan<Float>, member: Int) { plan.performWork(member: member) }
+  /// The specialized prediction.
+  public static func work(on job: PredictionJob<Float>, member: Int) { job.performWork(member: member) }
+  /// The specialized normalization.
+  public static func work(on normalization: SharedNormalization<Float>, member: Int) {
+    normalization.performWork(member: member)
+  }
 }
 
 extension Double: NetworkScalar {
@@ -26,4 +38,10 @@ extension Double: NetworkScalar {
   public static var precisionName: String { "float64" }
   /// The specialized step.
   public static func work(on plan: ExecutionPlan<Double>, member: Int) { plan.performWork(member: member) }
+  /// The specialized prediction.
+  public static func work(on job: PredictionJob<Double>, member: Int) { job.performWork(member: member) }
+  /// The specialized normalization.
+  public static func work(on normalization: SharedNormalization<Double>, member: Int) {
+    normalization.performWork(member: member)
+  }
 }

@@ -16,14 +16,16 @@ extension ReferenceKernels {
   }
 
   /// Whether the mask keeps an element: a hash of (key, row, column) below (1 − rate)·2³².
+  ///
+  /// Columns c and c + 16 of a block of 32 share a word, and differ in the factor that its last product takes.
   @inlinable
   public static func dropoutKeeps(key: UInt64, row: Int, column: Int, rate: Double) -> Bool {
     let golden: UInt64 = 0x9e37_79b9_7f4a_7c15
     let rowKey = mix(mix(key &+ golden) &+ UInt64(row) &* golden)
-    var hash = UInt32(truncatingIfNeeded: column) ^ UInt32(truncatingIfNeeded: rowKey)
-    hash = mix(hash) &+ UInt32(truncatingIfNeeded: rowKey >> 32)
-    hash = (hash ^ hash >> 16) &* 0x85eb_ca6b
-    hash = (hash ^ hash >> 13) &* 0xc2b2_ae35
+    let word = UInt32(truncatingIfNeeded: column / 32 * 16 + column % 16)
+    var hash = word &* 0x9e37_79b9 &+ UInt32(truncatingIfNeeded: rowKey)
+    hash = (hash ^ hash >> 16) &* 0x7feb_352d &+ UInt32(truncatingIfNeeded: rowKey >> 32)
+    hash = (hash ^ hash >> 15) &* (column % 32 < 16 ? 0x846c_a68b : 0x9e37_79b1)
     return Double(hash) < ((1 - rate) * 0x1p32).rounded()
   }
 
@@ -33,13 +35,5 @@ extension ReferenceKernels {
     x = (x ^ x >> 30) &* 0xbf58_476d_1ce4_e5b9
     x = (x ^ x >> 27) &* 0x94d0_49bb_1331_11eb
     return x ^ x >> 31
-  }
-
-  @usableFromInline
-  static func mix(_ value: UInt32) -> UInt32 {
-    var x = value
-    x = (x ^ x >> 16) &* 0x85eb_ca6b
-    x = (x ^ x >> 13) &* 0xc2b2_ae35
-    return x ^ x >> 16
   }
 }

@@ -4,15 +4,30 @@ import NeuralNetworks
 extension Sequential {
   /// Mean loss and accuracy on `data`, in inference mode.
   ///
+  /// Batch normalization is folded away where that is accurate (see `foldingRefusal`), anew when the weights have changed.
   /// - Parameters:
   ///   - data: inputs and targets.
-  ///   - batchSize: samples per forward pass, 32 by default; the result does not depend on it but for rounding.
+  ///   - batchSize: samples that layers of your own see at once, 32 by default; other layers take any number.
   /// - Throws: `ModelError` where the model is not compiled, or data and model do not fit.
   public func evaluate(_ data: Samples<Scalar>, batchSize: Int = 32) throws -> Evaluation {
     guard isCompiled else { throw ModelError.notCompiled }
     try build(inputShape: data.inputShape)
     try check(data, needsTargets: true)
     var sums = LossSums(loss: 0, correct: 0)
+    if let predictor = try fastPredictor(batchSize: batchSize), let loss = configuration?.loss {
+      let piece = min(data.count, Self.evaluationPiece)
+      let output = AlignedBuffer<Scalar>(uninitializedCapacity: piece * predictor.outputCount)
+      data.withSource { source in
+        for start in stride(from: data.rows.lowerBound, to: data.rows.upperBound, by: piece) {
+          let part = predictor.evaluate(
+            source, first: start, samples: min(piece, data.rows.upperBound - start), loss: loss,
+            output: output.baseAddress)
+          sums.loss += part.loss
+          sums.correct += part.correct
+        }
+      }
+      return average([sums], samples: data.count)
+    }
     try forEachBatch(of: data, batchSize: batchSize) { plan, source, indices, samples in
       let part = plan.evaluate(source, indices: indices, samples: samples)
       sums.loss += part.loss
@@ -23,14 +38,17 @@ extension Sequential {
 
   /// The outputs for the inputs of `data`, in inference mode: shape (samples, …).
   ///
+  /// Batch normalization is folded away where that is accurate (see `foldingRefusal`), anew when the weights have changed;
+  /// whether they have costs a pass over them in each call, which `predictor()` saves.
   /// - Parameters:
   ///   - data: inputs; targets are not looked at.
-  ///   - batchSize: samples per forward pass, 32 by default.
+  ///   - batchSize: samples that layers of your own see at once, 32 by default; other layers take any number.
   /// - Throws: `ModelError` where data and model do not fit.
   public func predict(_ data: Samples<Scalar>, batchSize: Int = 32) throws -> Tensor<Scalar> {
     try build(inputShape: data.inputShape)
     try check(data, needsTargets: false)
     guard let outputShape else { throw ModelError.notBuilt }
+    if let predictor = try fastPredictor(batchSize: batchSize) { return try predictor.predict(data) }
     let width = outputShape.reduce(1, *)
     var result = Tensor<Scalar>.zeros([data.count] + outputShape)
     try result.withUnsafeMutableBufferPointer { buffer in
@@ -100,13 +118,21 @@ extension Sequential {
       loss: loss, accuracy: configuration?.loss.hasAccuracy == true ? Double(correct) / rows : nil)
   }
 
+  /// Samples whose outputs are judged together.
+  private static var evaluationPiece: Int { 1024 }
+
+  /// The predictor of the weights of this moment; nil where layers of a user's are to see whole batches.
+  private func fastPredictor(batchSize: Int) throws -> Predictor<Scalar>? {
+    guard batchSize >= 1 else {
+      throw ModelError.argument(name: "batchSize", problem: "must be at least 1, not \(batchSize)")
+    }
+    return try currentPredictor()
+  }
+
   private func forEachBatch(
     of data: Samples<Scalar>, batchSize: Int,
     _ body: (ExecutionPlan<Scalar>, BatchSource<Scalar>, UnsafePointer<Int32>, Int) -> Void
   ) throws {
-    guard batchSize >= 1 else {
-      throw ModelError.argument(name: "batchSize", problem: "must be at least 1, not \(batchSize)")
-    }
     try checkVariance(samples: min(batchSize, data.count), training: false)
     if data.count % batchSize > 0 { try checkVariance(samples: data.count % batchSize, training: false) }
     let plan = try plan(samples: min(batchSize, data.count))

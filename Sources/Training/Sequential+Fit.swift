@@ -131,8 +131,8 @@ extension Sequential {
         try sight?.look(plan, source, indices, samples, epoch: epoch)
         stepCount += 1
         let sums = plan.train(
-          source, indices: indices, samples: samples, rule: rule.scalingLearningRate(by: learningRateFactor(step)),
-          step: stepCount)
+          source, indices: indices, samples: samples, upcoming: min(batchSize, batches.samples - done - samples),
+          rule: rule.scalingLearningRate(by: learningRateFactor(step)), step: stepCount)
         done += samples
         if plan.stepWasUndone {
           skipped += samples

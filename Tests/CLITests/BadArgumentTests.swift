@@ -44,6 +44,11 @@ import Testing
     (["experiment", "covariate-shift", "--steps", "0"], "--steps 0"),
     (["experiment", "covariate-shift", "--learning-rate", "1"], "--deviation"),
     (["experiment", "covariate-shift", "--threshold", "256"], "--threshold"),
+    (["bench", "step", "--threads", "0"], "--threads 0"),
+    (["bench", "step", "--variant", "fast"], "fast"),
+    (["bench", "step", "--activation", "softplus"], "--activation softplus"),
+    (["bench", "gemm", "--json", "/no/such/folder/x"], "/no/such/folder/x"),
+    (["bench", "gemm", "--plot", "/dev/null/plots"], "/dev/null/plots"),
   ])
   func oneLineNamesIt(arguments: [String], named: String) throws {
     let result = try Program.run(arguments)

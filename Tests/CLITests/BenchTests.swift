@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import Benchmarks
+
 @Suite struct BenchTests {
   private static let keys: Set<String> = [
     "suite", "case", "variant", "threads", "median_us", "min_us", "spread_us", "images_per_s", "gflops", "gb_per_s",
@@ -13,7 +15,12 @@ import Testing
       try #require(JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
     }
     let card = try #require(objects.first)
-    #expect(card["cpu"] != nil && card["blas_core"] != nil && card["date"] != nil)
+    for key in [
+      "cpu", "processors", "kernels", "openblas_version", "blas_core", "blas_threads", "threads", "variables",
+      "swift_version", "date",
+    ] {
+      #expect(card[key] != nil, "\(key)")
+    }
     for row in objects.dropFirst() {
       #expect(Set(row.keys) == Self.keys)
       #expect(row["ok"] as? Bool == true, "\(row)")
@@ -42,11 +49,11 @@ import Testing
       let result = try Program.run(
         ["bench", "step", "--layers", "20,17,9,5", "--quick", "--seconds", "0.01", "--json", file] + flags)
       #expect(result.status == 0, "\(result.errors)")
-      #expect(result.lines.filter { $0.hasSuffix("PASS") }.count == 2)
+      #expect(result.lines.filter { $0.hasSuffix("PASS") }.count == 3)
       let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: file)), as: UTF8.self)
       let rows = try rows(text.split(separator: "\n").map(String.init))
-      #expect(rows.compactMap { $0["variant"] as? String } == ["naive", "lamina"])
-      for row in rows { #expect(row["images_per_s"] is Double) }
+      #expect(rows.compactMap { $0["variant"] as? String } == ["naive", "unfused", "lamina"])
+      for row in rows { #expect(row["images_per_s"] is Double && row["speedup_over_naive"] is Double) }
     }
   }
 
@@ -54,6 +61,123 @@ import Testing
     let result = try Program.run(["bench", "batchnorm", "--quick", "--json", "-"])
     #expect(result.status == 0, "\(result.errors)")
     #expect(try rows(result.lines).count == 15)
+  }
+
+  @Test func denseLayersPass() throws {
+    let result = try Program.run(["bench", "dense", "--quick", "--threads", "2", "--json", "-"])
+    #expect(result.status == 0, "\(result.errors)")
+    let rows = try rows(result.lines)
+    // Naive loops may be left out where they are slow, and that is said.
+    let leftOut = result.errors.split(separator: "\n").count
+    #expect(rows.count + leftOut == 12, "\(result.errors)")
+    for row in rows { #expect(row["threads"] as? Int == (row["variant"] as? String == "naive" ? 1 : 2)) }
+  }
+
+  @Test func oneVariantIsMeasuredAlone() throws {
+    let result = try Program.run([
+      "bench", "step", "--layers", "6,5,3", "--quick", "--seconds", "0.01", "--variant", "lamina", "--json", "-",
+    ])
+    #expect(result.status == 0, "\(result.errors)")
+    let rows = try rows(result.lines)
+    #expect(rows.count == 1 && rows[0]["variant"] as? String == "lamina" && rows[0]["speedup_over_naive"] is NSNull)
+  }
+
+  @Test func narrowKernelsPass() throws {
+    for suite in [["gemm", "--quick"], ["step", "--layers", "20,17,9,5", "--quick", "--seconds", "0.01"]] {
+      let result = try Program.run(["bench"] + suite + ["--json", "-"], environment: ["LAMINA_KERNELS": "portable"])
+      #expect(result.status == 0, "\(result.errors)")
+      _ = try rows(result.lines)
+    }
+  }
+
+  // MARK: Plots
+
+  @Test func plotsLeaveDataAndScripts() throws {
+    let folder = try TemporaryFolder()
+    let plots = folder.path + "/new/plots"
+    let result = try Program.run(["bench", "gemm", "--quick", "--plot", plots])
+    let drawn = result.status == 0
+    // Where gnuplot is missing everything but the pictures is there.
+    #expect(drawn || result.errors.contains("gnuplot is not in the PATH"), "\(result.errors)")
+    for name in ["gemm-batch", "roofline"] {
+      for suffix in drawn ? ["dat", "gp", "svg"] : ["dat", "gp"] {
+        let file = "\(plots)/\(name).\(suffix)"
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: file)).count
+        #expect(bytes > 100, "\(file): \(bytes) bytes")
+      }
+    }
+    let csv = try String(contentsOfFile: "\(plots)/rows.csv", encoding: .utf8).split(separator: "\n")
+    #expect(csv.count == 13)
+  }
+
+  @Test func missingGnuplotIsNamedAndTheDataStay() throws {
+    let folder = try TemporaryFolder()
+    let result = try Program.run(
+      ["bench", "batchnorm", "--quick", "--plot", folder.path + "/plots"], environment: ["PATH": folder.path])
+    #expect(result.status == 1)
+    let lines = result.errors.split(separator: "\n")
+    #expect(lines.count == 1 && lines[0].contains("gnuplot is not in the PATH"), "\(result.errors)")
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder.path + "/plots").sorted()
+    #expect(files == ["rows.csv", "speedup-batchnorm.dat", "speedup-batchnorm.gp"])
+  }
+
+  @Test func curvesHaveALineForEachSize() throws {
+    let folder = try TemporaryFolder()
+    let plots = try BenchmarkPlots(folder: folder.path)
+    for batch in [1, 8] {
+      for variant in BenchmarkVariant.allCases where !(variant == .naive && batch == 8) {
+        var row = BenchmarkRow(
+          suite: "step", name: "case, \(batch)", variant: variant.rawValue, threads: 1, timing: Timing([10]),
+          maxError: 0, bound: 1)
+        row.imagesPerSecond = Double(batch) * 100
+        row.sweep = Sweep(axis: .batch, value: batch, family: "it's")
+        plots.add(row)
+      }
+    }
+    do {
+      try plots.draw(title: "")
+    } catch PlotError.gnuplotMissing {}
+    let data = try String(contentsOfFile: folder.path + "/step-batch.dat", encoding: .utf8)
+    #expect(data.contains("\n1 100 100 100\n8 NaN 800 800\n"), "\(data)")
+  }
+
+  // MARK: Rows
+
+  @Test func errorsBeyondTheBoundFail() {
+    func row(_ error: Double) -> BenchmarkRow {
+      BenchmarkRow(
+        suite: "gemm", name: "", variant: "lamina", threads: 1, timing: Timing([1, 2, 3]), maxError: error, bound: 1)
+    }
+    #expect(row(1).ok && !row(1.01).ok && !row(.nan).ok && !row(.infinity).ok)
+    #expect(row(.nan).maxError == nil)
+    #expect(row(0).medianMicroseconds == 2 && row(0).minimumMicroseconds == 1 && row(0).spreadMicroseconds == 1)
+  }
+
+  @Test func revisionIsReadFromAnyKindOfTree() throws {
+    let folder = try TemporaryFolder()
+    let root = URL(fileURLWithPath: folder.path)
+    let commit = String(repeating: "0123456789", count: 4)
+    func write(_ path: String, _ text: String) throws {
+      let file = root.appendingPathComponent(path)
+      try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try Data(text.utf8).write(to: file)
+    }
+    #expect(SourceRevision.of(root) == nil)
+    try write("main/.git/HEAD", "ref: refs/heads/main\n")
+    #expect(SourceRevision.of(root.appendingPathComponent("main")) == nil)
+    try write("main/.git/packed-refs", "# pack-refs\n\(commit) refs/heads/main\n")
+    #expect(SourceRevision.of(root.appendingPathComponent("main")) == commit)
+    let newer = String(commit.reversed())
+    try write("main/.git/refs/heads/main", "\(newer)\n")
+    #expect(SourceRevision.of(root.appendingPathComponent("main")) == newer)
+    try write("main/.git/worktrees/tree/HEAD", "ref: refs/heads/main\n")
+    try write("main/.git/worktrees/tree/commondir", "../..\n")
+    try write("tree/.git", "gitdir: ../main/.git/worktrees/tree\n")
+    #expect(SourceRevision.of(root.appendingPathComponent("tree")) == newer)
+    try write("detached/.git/HEAD", "\(commit)\n")
+    #expect(SourceRevision.of(root.appendingPathComponent("detached")) == commit)
+    try write("broken/.git/HEAD", "rubbish\n")
+    #expect(SourceRevision.of(root.appendingPathComponent("broken")) == nil)
   }
 
   @Test func fileThatCannotBeWrittenIsNamed() throws {

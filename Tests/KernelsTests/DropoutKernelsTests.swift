@@ -44,7 +44,7 @@ import Testing
 
   @Test(arguments: supportedSets) func slicesDrawTheMaskOfTheWhole(set: InstructionSet) {
     let whole = mask(Float.self, set, rows: 3, columns: 100, rate: 0.5, key: 77)
-    for piece in [0..<5, 5..<37, 37..<100] {
+    for piece in [0..<5, 5..<37, 37..<100, 32..<96, 33..<64, 16..<48] {
       let part = mask(
         Float.self, set, rows: 3, columns: piece.count, rate: 0.5, key: 77, firstColumn: piece.lowerBound)
       #expect(part == (0..<3).flatMap { row in piece.map { whole[row * 100 + $0] } })
@@ -94,6 +94,38 @@ import Testing
       let other = mask(Float.self, .widestSupported, rows: rows, columns: columns, rate: 0.5, key: key)
       let share = Double(zip(kept, other).count { $0 == $1 }) / 1e6
       #expect(abs(share - 0.5) < limit, "keys 100 and \(key): \(share)")
+    }
+  }
+
+  /// Pairs of neighbours fall evenly into the 8 × 8 squares of their draws' eighths, found from masks of seven rates.
+  ///
+  /// χ² with 63 degrees of freedom passes 63 + 6·√126 once in 2·10⁶ times.
+  @Test func pairsOfDrawsFillTheSquareEvenly() {
+    let (rows, columns) = (1500, 1024)
+    let rates = (1...7).map { Double($0) / 8 }
+    for key in [0, 1, UInt64(1) << 63] {
+      // The eighth that the draw of each element lies in.
+      var eighths = [Int](repeating: 0, count: rows * columns)
+      for rate in rates {
+        let kept = mask(Float.self, .widestSupported, rows: rows, columns: columns, rate: rate, key: key)
+        for i in kept.indices where !kept[i] { eighths[i] += 1 }
+      }
+      let steps = [
+        (0, 1), (0, 2), (0, 3), (0, 8), (0, 15), (0, 16), (0, 17), (0, 31), (0, 32), (0, 48), (0, 64), (0, 128),
+        (0, 256), (1, 0), (2, 0), (16, 0), (1, 1), (1, 16), (3, 5),
+      ]
+      for (down, right) in steps {
+        var counts = [Int](repeating: 0, count: 64)
+        for row in 0..<rows - down {
+          for column in 0..<columns - right {
+            counts[eighths[row * columns + column] * 8 + eighths[(row + down) * columns + column + right]] += 1
+          }
+        }
+        let expected = Double((rows - down) * (columns - right)) / 64
+        let statistic = counts.reduce(0) { $0 + (Double($1) - expected) * (Double($1) - expected) / expected }
+        let deviations = (statistic - 63) / (2 * 63.0).squareRoot()
+        #expect(deviations < 6, "key \(key), \(down) down, \(right) right: \(deviations) standard deviations")
+      }
     }
   }
 }

@@ -137,4 +137,49 @@ import Testing
     for _ in 0..<300 { table.rmsprop(w.pointer, g.pointer, v.pointer, nil, average.pointer, 17, 1e-6, 0.9, 0, 1e-7, 1) }
     #expect(w.elements.allSatisfy { $0.isFinite })
   }
+
+  /// Adam's update of w = 0 is −alpha·m/(√v + ε) with what m and v have become.
+  ///
+  /// Root, sum, numerator and product round by 2⁻²⁴ (2⁻⁵³) of themselves, the reciprocal by twice that; an ulp is at
+  /// least that part of a result: 6 ulp in all.
+  @Test(arguments: supportedSets) func adamDividesAccurately(set: InstructionSet) {
+    func check<S: KernelScalar>(_: S.Type) {
+      let count = 4000
+      var random = Philox(seed: 9, stream: 1)
+      let g = PaddedMatrix<S>(1, count) { _, _ in random.nextNormal() }
+      let m = PaddedMatrix<S>(1, count) { _, _ in random.nextNormal() }
+      // From far below ε² to far above 1.
+      let v = PaddedMatrix<S>(1, count) { _, column in
+        Double(sign: .plus, exponent: column % 90 - 60, significand: 1.37)
+      }
+      let w = PaddedMatrix<S>(1, count)
+      let (alpha, epsilon) = (S(0.0123), S(1e-7))
+      S.kernels(for: set).optimizers.adam(
+        w.pointer, g.pointer, m.pointer, v.pointer, count, Double(alpha), 0.9, 0.999, Double(epsilon), 1)
+      var worst = 0.0
+      for i in 0..<count {
+        let exact = -Double(alpha) * Double(m[0, i]) / (Double(v[0, i]).squareRoot() + Double(epsilon))
+        worst = max(worst, ulpError(S(w[0, i]), exact))
+      }
+      #expect(worst <= 6, "\(S.self) \(set): \(worst) ulp")
+    }
+    check(Float.self)
+    check(Double.self)
+  }
+
+  /// A gradient whose square overflows moves nothing far, and makes no NaN of the weights.
+  @Test(arguments: supportedSets) func overflowingSquaresLeaveTheWeights(set: InstructionSet) {
+    func check<S: KernelScalar>(_: S.Type, _ gradient: S) {
+      let table = S.kernels(for: set).optimizers
+      let g = PaddedMatrix<S>(1, 19) { _, _ in Double(gradient) }
+      let (m, v, u) = (PaddedMatrix<S>(1, 19), PaddedMatrix<S>(1, 19), PaddedMatrix<S>(1, 19))
+      let w = PaddedMatrix<S>(1, 19) { _, _ in 1 }
+      table.adam(w.pointer, g.pointer, m.pointer, v.pointer, 19, 1e-3, 0.9, 0.999, 1e-7, 1)
+      #expect(v.elements.allSatisfy { $0 == .infinity } && w.elements.allSatisfy { $0 == 1 })
+      table.rmsprop(w.pointer, g.pointer, u.pointer, nil, nil, 19, 1e-3, 0.9, 0, 1e-7, 1)
+      #expect(u.elements.allSatisfy { $0 == .infinity } && w.elements.allSatisfy { $0 == 1 })
+    }
+    check(Float.self, 1e20)
+    check(Double.self, 1e160)
+  }
 }

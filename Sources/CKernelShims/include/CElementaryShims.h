@@ -142,6 +142,11 @@ LAM_INLINE lam_vector lam_round(lam_vector x) {
   const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
   return (x + magic) - magic;
 }
+/// The nearest integer to x·y, as a scalar; |x·y| must be far below 2^(mantissa bits).
+LAM_INLINE lam_vector lam_round_product(lam_vector x, lam_vector y) {
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
+  return lam_multiply_add(x, y, magic) - magic;
+}
 /// The integer values that `n` holds, exactly.
 LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
   const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
@@ -151,27 +156,10 @@ LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
 LAM_INLINE lam_vector lam_power_of_two(lam_vector n) {
   return (lam_vector)((lam_integers_of(n) + LAM_BIAS) << LAM_MANTISSA_BITS);
 }
-/// v·2^n in two steps, so that results below the normal range are rounded once and those above overflow.
-LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector n) {
-  lam_integers whole = lam_integers_of(n), half = whole >> 1;
-  lam_vector first = (lam_vector)((half + LAM_BIAS) << LAM_MANTISSA_BITS);
-  lam_vector second = (lam_vector)((whole - half + LAM_BIAS) << LAM_MANTISSA_BITS);
-  return v * first * second;
-}
-/// x = mantissa·2^exponent with mantissa in [√½, √2), for normal positive x.
-LAM_INLINE lam_vector lam_exponent(lam_vector x) {
-  const lam_integers root = (lam_integers)((lam_vector)(lam_scalar)0.70710678118654752440);
-  lam_integers e = ((lam_integers)x - root) >> LAM_MANTISSA_BITS;
-  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
-  return (lam_vector)(e + (lam_integers)magic) - magic;
-}
-LAM_INLINE lam_vector lam_mantissa(lam_vector x) {
-  const lam_integers root = (lam_integers)((lam_vector)(lam_scalar)0.70710678118654752440);
-  lam_integers e = ((lam_integers)x - root) >> LAM_MANTISSA_BITS;
-  return (lam_vector)((lam_integers)x - (e << LAM_MANTISSA_BITS));
-}
 /// x with the lower half of its mantissa cleared: its square is exact.
 LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_integers)x & LAM_SPLIT_MASK); }
+
+#include "CInstructionShims.h"
 
 // MARK: Sums of a chunk of columns
 
@@ -181,18 +169,45 @@ LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_in
 #define LAM_CHUNK_COLUMNS 256
 #endif
 
-/// Column sums of 16 vectors: of a block of rows in scalars, of all rows in doubles.
+/// Column sums of 16 vectors: of a block of rows in scalars, of a panel and of all rows in doubles.
 typedef struct {
   lam_scalar block_beta[LAM_CHUNK_COLUMNS];
   lam_scalar block_gamma[LAM_CHUNK_COLUMNS];
+  lam_scalar scale[LAM_CHUNK_COLUMNS];
   double beta[LAM_CHUNK_COLUMNS];
   double gamma[LAM_CHUNK_COLUMNS];
+  double panel_beta[LAM_CHUNK_COLUMNS];
+  double panel_gamma[LAM_CHUNK_COLUMNS];
 } lam_chunk_sums;
 
+// Without the zeros that Swift's own initializer writes: whoever reads a column has written it.
+LAM_INLINE lam_chunk_sums lam_uninitialized_chunk_sums(void) {
+  lam_chunk_sums sums;
+  return sums;
+}
 LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return sums->block_beta; }
 LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return sums->block_gamma; }
+LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return sums->scale; }
 LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return sums->beta; }
 LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return sums->gamma; }
+LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return sums->panel_beta; }
+LAM_INLINE double *lam_chunk_panel_gamma(lam_chunk_sums *sums) { return sums->panel_gamma; }
+
+#define LAM_WIDE_CHUNK_COLUMNS (4 * LAM_CHUNK_COLUMNS)
+
+/// An affine map of each of 64 vectors of columns.
+typedef struct {
+  lam_scalar scale[LAM_WIDE_CHUNK_COLUMNS];
+  lam_scalar offset[LAM_WIDE_CHUNK_COLUMNS];
+} lam_affine_chunk;
+
+LAM_INLINE lam_affine_chunk lam_uninitialized_affine_chunk(void) {
+  lam_affine_chunk chunk;
+  return chunk;
+}
+LAM_INLINE lam_scalar *lam_chunk_affine_scale(lam_affine_chunk *chunk) { return chunk->scale; }
+LAM_INLINE lam_scalar *lam_chunk_affine_offset(lam_affine_chunk *chunk) { return chunk->offset; }
+
 LAM_INLINE lam_doubles lam_splat_doubles(double x) { return (lam_doubles)x; }
 
 #pragma clang diagnostic pop

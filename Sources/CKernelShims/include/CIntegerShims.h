@@ -6,7 +6,6 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
 
-typedef uint32_t lam_hashes __attribute__((ext_vector_type(LAM_LANES)));
 typedef _Bool lam_flags __attribute__((ext_vector_type(LAM_LANES)));
 
 // MARK: Bytes, strided elements and single lanes
@@ -113,26 +112,51 @@ LAM_INLINE uint64_t lam_mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-/// A number for each of `lanes` columns from `column`: two rounds of MurmurHash3's 32-bit finalizer, one per half of
-/// the row's key. The last shift of the second round is left out: it cannot reach the high bits, which decide.
-LAM_INLINE lam_hashes lam_hash_columns(uint64_t key, uint32_t column) {
-  lam_hashes x = __builtin_convertvector(lam_lane_numbers(), lam_hashes);
-  x = (x + column) ^ (uint32_t)key;
-  x = (x ^ (x >> 16)) * 0x85ebca6bu;
-  x = (x ^ (x >> 13)) * 0xc2b2ae35u;
-  x = (x ^ (x >> 16)) + (uint32_t)(key >> 32);
-  x = (x ^ (x >> 16)) * 0x85ebca6bu;
-  return (x ^ (x >> 13)) * 0xc2b2ae35u;
+// 32 columns of a row at a time, from 16 words of 32 bits: two draws of each.
+typedef uint32_t lam_words __attribute__((ext_vector_type(16)));
+typedef _Bool lam_word_flags __attribute__((ext_vector_type(16)));
+
+/// The words of a row from 16·block on, before they are mixed: multiples of an odd number, half of the row's key added.
+LAM_INLINE lam_words lam_first_words(uint64_t key, uint32_t block) {
+  lam_words x = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return (x + block * 16) * 0x9e3779b9u + (uint32_t)key;
+}
+LAM_INLINE lam_words lam_next_words(lam_words x) { return x + 16 * 0x9e3779b9u; }
+
+/// The start of Wellons' 32-bit permutation ("Prospecting for hash functions", 2018), half of the key added on the way.
+LAM_INLINE lam_words lam_mix_words(lam_words x, uint64_t key) {
+  x = (x ^ (x >> 16)) * 0x7feb352du + (uint32_t)(key >> 32);
+  return x ^ (x >> 15);
+}
+// Its last product, by two factors: the high bits decide, which every bit of the word has reached.
+/// The draws of columns 32·block … 32·block + 15.
+LAM_INLINE lam_words lam_lower_draws(lam_words x) { return x * 0x846ca68bu; }
+/// The draws of columns 32·block + 16 … 32·block + 31.
+LAM_INLINE lam_words lam_upper_draws(lam_words x) { return x * 0x9e3779b1u; }
+
+/// Lane i: v where draw i is below the threshold, else 0; of Double's draws the eight of `half`.
+LAM_INLINE lam_vector lam_keep_below(lam_vector v, lam_words draws, int64_t half, uint32_t threshold) {
+#ifdef LAMINA_DOUBLE
+  typedef uint32_t lam_eight __attribute__((ext_vector_type(8)));
+  lam_eight own = half ? draws.hi : draws.lo;
+  return __builtin_convertvector(own < (lam_eight)threshold, lam_integers) ? v : (lam_vector)0.0;
+#else
+  return draws < (lam_words)threshold ? v : (lam_vector)0.0f;
+#endif
 }
 
-/// Lane by lane: hash < threshold ? v : 0.
-LAM_INLINE lam_vector lam_keep_below(lam_vector v, lam_hashes hash, uint32_t threshold) {
-#ifdef LAMINA_DOUBLE
-  lam_integers keep = __builtin_convertvector(hash < threshold, lam_integers);
-#else
-  lam_integers keep = hash < threshold;
-#endif
-  return keep ? v : (lam_vector)0;
+/// Bit i: whether draw i is below the threshold.
+LAM_INLINE uint32_t lam_bits_below(lam_words draws, uint32_t threshold) {
+  lam_word_flags flags = __builtin_convertvector(draws < (lam_words)threshold, lam_word_flags);
+  uint16_t bits;
+  __builtin_memcpy(&bits, &flags, sizeof bits);
+  return bits;
+}
+
+/// Lane i: v where bit i is set, else 0.
+LAM_INLINE lam_vector lam_keep_bits(lam_vector v, uint32_t bits) {
+  lam_integers bit = (lam_integers)1 << lam_lane_numbers();
+  return ((lam_integers)(int32_t)bits & bit) != 0 ? v : (lam_vector)(lam_scalar)0;
 }
 
 #pragma clang diagnostic pop

@@ -48,5 +48,9 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 
 #include "CElementaryShims.h"
 #include "CPeakShims.h"
+#include "CProductShims.h"
 #include "CIntegerShims.h"
 #include "CTransposeShims.h"
+#include "CWeightGradientShims.h"
+#include "CRowBlockShims.h"
+#include "CMaskShims.h"

@@ -42,6 +42,16 @@ typedef struct {
     }                                                                               \
   }
 
+/// The square transposed.
+LAM_INLINE void lam_exchange(lam_square *s) {
+  LAM_STAGE(1, LAM_LOW1, LAM_HIGH1)
+  LAM_STAGE(2, LAM_LOW2, LAM_HIGH2)
+  LAM_STAGE(4, LAM_LOW4, LAM_HIGH4)
+#ifndef LAMINA_DOUBLE
+  LAM_STAGE(8, LAM_LOW8, LAM_HIGH8)
+#endif
+}
+
 /// The square at `x` to `y`, transposed; the first `rows` rows and `columns` columns of it count.
 LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_scalar *y, int64_t y_stride,
                                      int64_t rows, int64_t columns) {
@@ -54,12 +64,7 @@ LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_
       if (i < rows) s->row[i] = columns == LAM_SIDE ? lam_load(x + i * x_stride) : lam_load_first(x + i * x_stride, columns);
     }
   }
-  LAM_STAGE(1, LAM_LOW1, LAM_HIGH1)
-  LAM_STAGE(2, LAM_LOW2, LAM_HIGH2)
-  LAM_STAGE(4, LAM_LOW4, LAM_HIGH4)
-#ifndef LAMINA_DOUBLE
-  LAM_STAGE(8, LAM_LOW8, LAM_HIGH8)
-#endif
+  lam_exchange(s);
   if (rows == LAM_SIDE && columns == LAM_SIDE) {
     _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_store(y + i * y_stride, s->row[i]);
   } else {

@@ -25,6 +25,11 @@ static inline __attribute__((always_inline)) void lamina_cpu_pause(void) {
 #endif
 }
 
+/// Asks for the cache line at `address` in the L2 cache; any address will do.
+static inline __attribute__((always_inline)) void lamina_prefetch(const void *address) {
+  __builtin_prefetch(address, 0, 2);
+}
+
 /// Makes this thread's floating-point unit take and give 0 for subnormal numbers; returns the mode before, for
 /// `lamina_restore_float_mode`.
 static inline __attribute__((always_inline)) unsigned long long lamina_flush_subnormals(void) {

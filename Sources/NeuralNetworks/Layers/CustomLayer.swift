@@ -1,7 +1,8 @@
 /// A layer with arithmetic of your own: implement forward and backward, and it trains in any `Sequential`.
 ///
 /// One operation of the compiled step calls them, on one thread, with views of whole matrices: a sample's last axis is a
-/// row's columns, and a batch of b samples of shape (r, c) has b·r rows. Allocate nothing in them if steps must not.
+/// row's columns, and a batch of b samples of shape (r, c) has b·r rows. Allocate nothing in them if steps must not. A
+/// predictor calls `forward` on the threads of its callers, several at once where they call at once.
 public protocol CustomLayer<Scalar>: Layer {
   /// The precision the layer is written for; it can only be used in models of that precision.
   associatedtype Scalar: NetworkScalar

@@ -23,6 +23,8 @@ public final class Sequential<Scalar: NetworkScalar> {
 
   var network: NetworkLayout?
   var store: ParameterStore<Scalar>?
+  /// What `predict` and `evaluate` used last.
+  var cachedPredictor: CachedPredictor<Scalar>?
   /// What `compile` set.
   package var configuration: CompiledConfiguration?
   /// Updates made since the model was compiled.
@@ -32,7 +34,7 @@ public final class Sequential<Scalar: NetworkScalar> {
   /// The steps that the `fit` at hand has undone.
   package var nonFiniteSteps: [NonFiniteStep] = []
   /// Plans by the size of their team; small and large batches may want different ones.
-  private var plans: [Int: ExecutionPlan<Scalar>] = [:]
+  private(set) var plans: [Int: ExecutionPlan<Scalar>] = [:]
   /// Team sizes that a timing chose, by the batch's magnitude.
   private var timedSizes: [Int: Int] = [:]
   /// Members of the team of the plan that was asked for last; nil before the first.

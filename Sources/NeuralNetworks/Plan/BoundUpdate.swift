@@ -22,6 +22,26 @@ struct BoundUpdate {
     }
   }
 
+  /// Whether the update can run beside the product that makes its gradient, where the CPU's kernels offer that.
+  @inline(__always)
+  var fusesWithProduct: Bool { if case .adam = rule { true } else { false } }
+
+  /// Scalars of scratch memory that an update beside a product takes: sixteen vectors of at most sixteen.
+  static var productSums: Int { 256 }
+
+  /// Updates the weights from `start` on with the gradient xᵀ·z + partial.
+  @inline(__always)
+  func applyWithProduct<Scalar: NetworkScalar>(
+    to store: ParameterStore<Scalar>, start: Int, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>,
+    partial: UnsafeMutablePointer<Scalar>?, sums: UnsafeMutablePointer<Scalar>,
+    _ fused: WeightGradientKernels<Scalar>.ProductAdam
+  ) {
+    guard case .adam(_, let beta1, let beta2, let epsilon, _) = rule else { return }
+    fused(
+      x, z, UnsafePointer(partial), store.weights.baseAddress + start, store.stateVector(0) + start,
+      store.stateVector(1) + start, sums, alpha, beta1, beta2, epsilon, decay)
+  }
+
   /// Updates `count` weights from `start` in the store's layout, given their gradients.
   @inline(__always)
   func apply<Scalar: NetworkScalar>(

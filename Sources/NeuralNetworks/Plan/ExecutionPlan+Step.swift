@@ -61,10 +61,13 @@ extension ExecutionPlan {
         for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
           let bound = stage.tiles[tile]
           if let kernel = bound.kernel {
-            TiledProduct.unsafeMultiply(
-              transposeA: false, transposeB: false, m: outputRows, n: bound.kernelStride, k: stage.input.columns,
-              stage.input.base, stage.input.stride, kernel, bound.kernelStride, accumulate: false,
-              stage.product.base + bound.columns.lowerBound, stage.product.stride)
+            products.multiply(
+              MatrixView(
+                base: stage.input.base, rows: outputRows, columns: stage.input.columns, stride: stage.input.stride),
+              MatrixView(base: kernel, rows: stage.input.columns, columns: bound.kernelStride),
+              into: MatrixView(
+                base: stage.product.base + bound.columns.lowerBound, rows: outputRows, columns: bound.kernelStride,
+                stride: stage.product.stride))
           }
           kernels.forward(bound, rows: outputRows, mode: mode, dropoutKey: key)
         }
@@ -148,10 +151,11 @@ extension ExecutionPlan {
   /// Kernel gradients and updates: those of the first stage need no barrier.
   @inline(__always)
   func finish(_ member: Int) {
-    finishStages(member, 0..<1)
+    var prefetch = update != nil && upcoming > 0 ? prefetchOfNextBatch(member) : nil
+    finishStages(member, 0..<1, &prefetch)
     if trainingStages > 1 {
       team.barrier(member)
-      finishStages(member, 1..<trainingStages)
+      finishStages(member, 1..<trainingStages, &prefetch)
     }
   }
 
@@ -196,10 +200,19 @@ extension ExecutionPlan {
         }
       }
     }
-    TiledProduct.unsafeMultiply(
-      transposeA: false, transposeB: false, m: rows, n: padded, k: stage.outputGradient.columns,
-      stage.outputGradient.base, stage.outputGradient.stride, transposed, padded, accumulate: false,
-      inputGradient.base + columns.lowerBound, inputGradient.stride)
+    let units = stage.outputGradient.columns
+    products.multiply(
+      stage.outputGradient.rows(0..<rows), MatrixView(base: transposed, rows: units, columns: padded),
+      into: MatrixView(
+        base: inputGradient.base + columns.lowerBound, rows: rows, columns: padded, stride: inputGradient.stride))
+  }
+
+  /// What this member will gather next, shared out over the weights whose gradients it makes.
+  private func prefetchOfNextBatch(_ member: Int) -> BatchPrefetch? {
+    guard let indices else { return nil }
+    let rows = member * upcoming / threads..<(member + 1) * upcoming / threads
+    return BatchPrefetch(
+      source, columns: inputs.columns, indices: indices + sampleCount, rows: rows, work: kernelWeights[member])
   }
 
   // MARK: Kernel gradients and updates
@@ -209,7 +222,7 @@ extension ExecutionPlan {
   /// In training a block of rows of dW is made in this member's scratch memory and used up while it is in the L1 cache:
   /// the gradient of a kernel never travels to memory.
   @inline(__always)
-  private func finishStages(_ member: Int, _ range: Range<Int>) {
+  private func finishStages(_ member: Int, _ range: Range<Int>, _ prefetch: inout BatchPrefetch?) {
     for index in range {
       let stage = stages[index]
       let rows = sampleCount * stage.outputRowsPerSample
@@ -217,7 +230,7 @@ extension ExecutionPlan {
         let bound = stage.tiles[tile]
         var updated = 0
         if bound.kernel != nil {
-          updateKernel(member, stage, bound, rows: rows)
+          updateKernel(member, stage, bound, rows: rows, &prefetch)
           updated = stage.input.columns * bound.kernelStride
         }
         let start = bound.region.lowerBound + updated
@@ -242,22 +255,40 @@ extension ExecutionPlan {
   }
 
   @inline(__always)
-  private func updateKernel(_ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, rows: Int) {
+  private func updateKernel(
+    _ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, rows: Int,
+    _ prefetch: inout BatchPrefetch?
+  ) {
     let inputs = stage.input.columns
     let width = tile.kernelStride
+    let x = MatrixView(base: stage.input.base, rows: rows, columns: inputs, stride: stage.input.stride)
+    let z = MatrixView(
+      base: stage.outputGradient.base + tile.columns.lowerBound, rows: rows, columns: width,
+      stride: stage.outputGradient.stride)
+    // Samples before the last piece are summed first; the last is summed while the update runs.
+    let lead = (rows - 1) / TiledProduct.gradientDepth * TiledProduct.gradientDepth
     let blockRows = TiledProduct.gradientRows(m: inputs, n: width, k: rows)
     var row = 0
     while row < inputs {
       let count = min(blockRows, inputs - row)
+      prefetch?.advance(weights: count * width)
       let offset = tile.region.lowerBound + row * width
-      let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
-      TiledProduct.unsafeMultiply(
-        transposeA: true, transposeB: false, m: count, n: width, k: rows,
-        stage.input.base + row, stage.input.stride,
-        stage.outputGradient.base + tile.columns.lowerBound, stage.outputGradient.stride, accumulate: false,
-        gradient, width)
-      update?.apply(
-        to: store, start: offset, count: count * width, gradients: gradient, kernels: table.optimizers)
+      let sums = scratch(of: member)
+      let gradient = update == nil ? store.gradients.baseAddress + offset : sums + BoundUpdate.productSums
+      let columns = x.columns(row..<row + count)
+      let block = MatrixView(base: gradient, rows: count, columns: width)
+      if let update, update.fusesWithProduct, let fused = products.transposedWithAdam,
+        products.isWholeVectors(width)
+      {
+        if lead > 0 { products.multiplyTransposed(columns.rows(0..<lead), z.rows(0..<lead), into: block) }
+        update.applyWithProduct(
+          to: store, start: offset, columns.rows(lead..<rows), z.rows(lead..<rows), partial: lead > 0 ? gradient : nil,
+          sums: sums, fused)
+      } else {
+        products.multiplyTransposed(columns, z, into: block)
+        update?.apply(
+          to: store, start: offset, count: count * width, gradients: gradient, kernels: table.optimizers)
+      }
       row += count
     }
   }

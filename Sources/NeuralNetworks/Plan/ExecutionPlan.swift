@@ -13,6 +13,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
 
   let store: ParameterStore<Scalar>
   let kernels: StepKernels<Scalar>
+  let products: StepProducts<Scalar>
   let table: KernelTable<Scalar>
   let team: WorkerTeam
   let stages: UnsafeMutableBufferPointer<BoundStage<Scalar>>
@@ -26,6 +27,9 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   let rowLoss: Loss
   let seed: UInt64
 
+  /// Weights of kernels in the tiles that each member owns.
+  let kernelWeights: [Int]
+
   private let memory: PlanMemory<Scalar>
   private let scratchMemory: AlignedBuffer<Scalar>
   private let scratchPerMember: Int
@@ -35,6 +39,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   var source: BatchSource<Scalar>?
   var indices: UnsafePointer<Int32>?
   var sampleCount = 0
+  /// Samples of the batch after this one, whose indices follow; 0 where it is not known.
+  var upcoming = 0
   var update: BoundUpdate?
   var step = 0
   var sums = LossSums(loss: 0, correct: 0)
@@ -79,14 +85,24 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     BLAS.prepare()
     table = try Scalar.kernels()
     kernels = StepKernels(table)
+    products = StepProducts(table)
     team = try WorkerTeam(size: threads)
     (trainingStages, rowLoss) = network.trainingStages(loss: loss)
     memory = try PlanMemory(network: network, store: store, capacity: capacity)
     // A block of a kernel's gradient (128 rows at most), or the rows of a kernel that belong to one tile.
     let widestTile = 2 * TileGrid.width
-    scratchPerMember = widestTile * max(128, network.stages.map(\.outputColumns).max() ?? 0)
+    scratchPerMember =
+      BoundUpdate.productSums + widestTile * max(128, network.stages.map(\.outputColumns).max() ?? 0)
     scratchMemory = AlignedBuffer(zeroedCapacity: threads * scratchPerMember)
     stages = memory.stages
+    let trained = stages[..<trainingStages]
+    kernelWeights = (0..<threads).map { member in
+      trained.reduce(0) { sum, stage in
+        TileGrid.owned(by: member, of: threads, count: stage.tileCount).reduce(sum) {
+          $0 + (stage.tiles[$1].kernel == nil ? 0 : stage.input.columns * stage.tiles[$1].kernelStride)
+        }
+      }
+    }
     wholeOperations = memory.wholeOperations
     inputs = memory.inputs
     labels = memory.labels
@@ -102,11 +118,15 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   }
 
   /// Forward, loss, backward and update on the samples of `source` that `indices` names.
+  ///
+  /// The `upcoming` indices after them, if any, name the next batch, which is fetched into the cache meanwhile.
   package func train(
-    _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, rule: UpdateRule, step: Int
+    _ source: BatchSource<Scalar>, indices: UnsafePointer<Int32>, samples: Int, upcoming: Int = 0, rule: UpdateRule,
+    step: Int
   ) -> LossSums {
     update = BoundUpdate(rule: rule, step: step)
     stepGuard?.set(rule: rule, step: step)
+    self.upcoming = upcoming
     return run(.train, source, indices, samples, step)
   }
 

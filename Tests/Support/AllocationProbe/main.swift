@@ -4,7 +4,7 @@ import LinearAlgebra
 import NeuralNetworks
 import Training
 
-/// Prints, as one JSON object, how many heap allocations training steps make, and by how many more `fit`, `predict` and
+/// Prints, as one JSON object, how many heap allocations training steps and predictors make, and by how many more `fit`, `predict` and
 /// `evaluate` make for fifty batches than for five. With `--require-none` it fails where a number is not 0.
 ///
 /// A program of its own because the count is the whole process's: tests that run beside it would be counted too.
@@ -78,6 +78,31 @@ func growth<Scalar: NetworkScalar>(
   return try allocations { try body(model, many) } - first
 }
 
+/// Allocations of calls of a predictor after the first.
+func predictorAllocations<Scalar: NetworkScalar>(_: Scalar.Type, threads: Int) throws -> Int {
+  let model = try makeModel(Scalar.self, threads: threads, optimizer: Adam())
+  try model.build(inputShape: [50])
+  let predictor = try model.predictor(threads: threads)
+  let most = 400
+  let inputs = [Scalar](repeating: Scalar(0.25), count: most * predictor.inputCount)
+  let bytes = [UInt8](repeating: 77, count: inputs.count)
+  var outputs = [Scalar](repeating: 0, count: most * predictor.outputCount)
+  return try inputs.withUnsafeBufferPointer { inputs in
+    try bytes.withUnsafeBufferPointer { bytes in
+      try outputs.withUnsafeMutableBufferPointer { outputs in
+        func call(_ samples: Int) throws {
+          let results = UnsafeMutableBufferPointer(rebasing: outputs[..<(samples * predictor.outputCount)])
+          let count = samples * predictor.inputCount
+          try predictor.predict(UnsafeBufferPointer(rebasing: inputs[..<count]), into: results)
+          try predictor.predict(UnsafeBufferPointer(rebasing: bytes[..<count]), into: results)
+        }
+        try call(most)
+        return try allocations { for samples in [1, 2, 7, 33, most, 1, 200] { try call(samples) } }
+      }
+    }
+  }
+}
+
 func report<Scalar: NetworkScalar>(_: Scalar.Type, into results: inout [String: Int]) throws {
   for threads in [1, 2, 3] {
     let suffix = "\(Scalar.precisionName) \(threads)"
@@ -86,6 +111,7 @@ func report<Scalar: NetworkScalar>(_: Scalar.Type, into results: inout [String: 
     results["step sgd \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: nesterov)
     let centered = RMSprop(momentum: 0.9, centered: true)
     results["step rmsprop \(suffix)"] = try stepAllocations(Scalar.self, threads: threads, optimizer: centered)
+    results["predictor \(suffix)"] = try predictorAllocations(Scalar.self, threads: threads)
     results["fit \(suffix)"] = try growth(Scalar.self, threads: threads) { model, samples in
       try model.fit(samples, batchSize: 16, verbose: .silent)
     }

@@ -1,0 +1,97 @@
+// What AVX-512 does in one or two instructions and other sets in several: scaling by 2ⁿ, taking a number apart,
+// reciprocals, masks; included by CElementaryShims.h.
+#pragma once
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#if defined(__AVX512F__) && defined(LAMINA_DOUBLE)
+#define LAM_512(name) __builtin_ia32_##name##pd512_mask
+typedef lam_d8 lam_native;
+typedef unsigned char lam_native_mask;
+#elif defined(__AVX512F__)
+#define LAM_512(name) __builtin_ia32_##name##ps512_mask
+typedef lam_f16 lam_native;
+typedef unsigned short lam_native_mask;
+#endif
+
+// MARK: Powers of two
+
+/// v·2^n for whole n; results below the normal range are rounded once, those above it are infinite.
+LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector n) {
+#if defined(__AVX512F__)
+  return (lam_vector)LAM_512(scalef)((lam_native)v, (lam_native)n, (lam_native)v, (lam_native_mask)-1, 4);
+#else
+  // In two steps: 2^n itself may be out of range.
+  lam_integers whole = lam_integers_of(n), half = whole >> 1;
+  lam_vector first = (lam_vector)((half + LAM_BIAS) << LAM_MANTISSA_BITS);
+  lam_vector second = (lam_vector)((whole - half + LAM_BIAS) << LAM_MANTISSA_BITS);
+  return v * first * second;
+#endif
+}
+
+// x = mantissa·2^exponent with mantissa in [¾, 1½), for positive finite x, subnormal too.
+#if defined(__AVX512F__)
+#define LAM_FROM_THREE_QUARTERS 3
+#define LAM_NAN_IF_NEGATIVE 8
+LAM_INLINE lam_vector lam_mantissa(lam_vector x) {
+  return (lam_vector)LAM_512(getmant)((lam_native)x, LAM_FROM_THREE_QUARTERS | LAM_NAN_IF_NEGATIVE, (lam_native)x,
+                                      (lam_native_mask)-1, 4);
+}
+LAM_INLINE lam_vector lam_exponent(lam_vector x) {
+  lam_native whole = LAM_512(getexp)((lam_native)x, (lam_native)x, (lam_native_mask)-1, 4);
+  lam_native mantissa = (lam_native)lam_mantissa(x);
+  return (lam_vector)whole - (lam_vector)LAM_512(getexp)(mantissa, mantissa, (lam_native_mask)-1, 4);
+}
+/// The logarithm y of x where x is positive and finite, what it must be elsewhere.
+///
+/// getexp and getmant have carried 0, ∞, NaN and negative numbers through already.
+LAM_INLINE lam_vector lam_logarithm_ends(lam_vector x, lam_vector y) { return y; }
+#else
+#ifdef LAMINA_DOUBLE
+#define LAM_LEAST_NORMAL 0x1p-1022
+#else
+#define LAM_LEAST_NORMAL 0x1p-126f
+#endif
+LAM_INLINE lam_vector lam_mantissa(lam_vector x) {
+  const lam_integers low = (lam_integers)((lam_vector)(lam_scalar)0.75);
+  lam_vector normal = x < (lam_vector)LAM_LEAST_NORMAL ? x * (lam_vector)(lam_scalar)(1ll << LAM_MANTISSA_BITS) : x;
+  lam_integers e = ((lam_integers)normal - low) >> LAM_MANTISSA_BITS;
+  return (lam_vector)((lam_integers)normal - (e << LAM_MANTISSA_BITS));
+}
+LAM_INLINE lam_vector lam_exponent(lam_vector x) {
+  const lam_integers low = (lam_integers)((lam_vector)(lam_scalar)0.75);
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING, least = (lam_vector)LAM_LEAST_NORMAL;
+  lam_vector normal = x < least ? x * (lam_vector)(lam_scalar)(1ll << LAM_MANTISSA_BITS) : x;
+  lam_vector shift = x < least ? (lam_vector)(lam_scalar)LAM_MANTISSA_BITS : (lam_vector)(lam_scalar)0;
+  lam_integers e = ((lam_integers)normal - low) >> LAM_MANTISSA_BITS;
+  return ((lam_vector)(e + (lam_integers)magic) - magic) - shift;
+}
+/// The logarithm y of x where x is positive and finite, what it must be elsewhere.
+LAM_INLINE lam_vector lam_logarithm_ends(lam_vector x, lam_vector y) {
+  const lam_vector zero = (lam_vector)(lam_scalar)0, infinity = (lam_vector)(lam_scalar)__builtin_inf();
+  y += x - x;
+  y = x == infinity ? infinity : y;
+  y = x < zero ? (lam_vector)(lam_scalar)__builtin_nan("") : y;
+  return x == zero ? -infinity : y;
+}
+#endif
+
+// MARK: Reciprocals
+
+/// 1/x within 1 ulp, for x and 1/x in the normal range.
+LAM_INLINE lam_vector lam_reciprocal(lam_vector x) {
+#if defined(__AVX512F__)
+  // 14 bits, which each step of Newton doubles; the last one's rounding is the result's.
+  lam_vector y = (lam_vector)LAM_512(rcp14)((lam_native)x, (lam_native)x, (lam_native_mask)-1);
+  const lam_vector one = (lam_vector)(lam_scalar)1;
+#ifdef LAMINA_DOUBLE
+  y = lam_multiply_add(y, lam_multiply_add(-x, y, one), y);
+#endif
+  return lam_multiply_add(y, lam_multiply_add(-x, y, one), y);
+#else
+  return (lam_vector)(lam_scalar)1 / x;
+#endif
+}
+
+#pragma clang diagnostic pop

@@ -1,0 +1,28 @@
+/// Products that BLAS cannot fuse with what follows them; nil where the build's registers are too few for them.
+public final class WeightGradientKernels<Scalar>: @unchecked Sendable {
+  /// A vector or matrix of scalars.
+  public typealias Pointer = UnsafeMutablePointer<Scalar>
+
+  /// `(x, z, y, accumulate)`: y = xᵀ·z, or y += xᵀ·z: the gradient of a kernel from its inputs and output gradients.
+  ///
+  /// x is samples × inputs, z samples × units, y inputs × units; y's columns are whole vectors (a multiple of 64 bytes)
+  /// and z may be read that far. Each element is summed in the order of the samples.
+  public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
+
+  /// `(x, z, partial, w, m, v, sums, alpha, beta1, beta2, epsilon, decay)`: Adam on w with the gradient xᵀ·z + partial.
+  ///
+  /// w, m and v are inputs × units without gaps, as are `partial` (nil: zeros) and y above; `sums` holds 16 vectors of 64
+  /// bytes. The gradient's bits are those of `transposedProduct`, the update's those of `OptimizerKernels.adam`. The
+  /// update of some rows runs while the next rows are summed: the divider is idle in a product.
+  public var transposedProductAdam: ProductAdam?
+
+  /// The form of `transposedProductAdam`.
+  public typealias ProductAdam =
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, Pointer, Pointer, Double,
+      Double,
+      Double, Double, Double
+    ) -> Void
+
+  init() {}
+}

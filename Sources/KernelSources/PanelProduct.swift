@@ -1,0 +1,106 @@
+internal import CKernelShims
+import KernelInterface
+
+/// Columns of a whole panel.
+@inline(__always) private var panelColumns: Int { Int(lam_panel_columns()) }
+
+/// Width of the panel that begins where `rest` columns remain: a single vector for the last few.
+@inline(__always)
+private func panelWidth(_ rest: Int) -> Int { rest <= lanes ? lanes : panelColumns }
+
+func productBlockRows() -> Int { Int(lam_block_rows()) }
+
+func packedPanelCount(_ inputs: Int, _ units: Int) -> Int {
+  let rest = units % panelColumns
+  return inputs * (units - rest + (rest == 0 ? 0 : panelWidth(rest)))
+}
+
+func packPanels(_ w: MatrixView<Scalar>, _ packed: Pointer) {
+  var to = packed
+  var column = 0
+  while column < w.columns {
+    let width = panelWidth(w.columns - column)
+    var from = w.base + column
+    for _ in 0..<w.rows {
+      var part = 0
+      while part < width {
+        let rest = min(lanes, w.columns - column - part)
+        lam_store(to + part, rest > 0 ? load(from + part, rest) : Vector.zero)
+        part += lanes
+      }
+      from += w.stride
+      to += width
+    }
+    column += width
+  }
+}
+
+func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>) {
+  let (depth, units) = (x.columns, y.columns)
+  let k = Int64(depth)
+  let (fromStride, toStride) = (Int64(x.stride), Int64(y.stride))
+  var panel = packed
+  var column = 0
+  // Several panels at once where the rows are too few to fill the registers with sums.
+  if x.rows == 1 {
+    let width = Int(lam_row_panels()) * panelColumns
+    while column + width <= units {
+      lam_multiply_row(x.base, fromStride, panel, k, y.base + column, toStride, Int64(width))
+      panel += width * depth
+      column += width
+    }
+  } else if x.rows == 2 {
+    let width = Int(lam_pair_panels()) * panelColumns
+    while column + width <= units {
+      lam_multiply_pair(x.base, fromStride, panel, k, y.base + column, toStride, Int64(width))
+      panel += width * depth
+      column += width
+    }
+  }
+  while column < units {
+    let rest = units - column
+    let width = panelWidth(rest)
+    // About equal blocks: a last one of few rows would wait for the latency of its sums.
+    var blocks = (x.rows + productBlockRows() - 1) / productBlockRows()
+    var row = 0
+    while row < x.rows {
+      let rows = (x.rows - row + blocks - 1) / blocks
+      let (from, to) = (x.base + row * x.stride, y.base + row * y.stride + column)
+      if width == panelColumns {
+        lam_multiply_block(Int64(rows), from, fromStride, panel, k, to, toStride, Int64(rest))
+      } else {
+        lam_multiply_narrow_block(Int64(rows), from, fromStride, panel, k, to, toStride, Int64(rest))
+      }
+      row += rows
+      blocks -= 1
+    }
+    panel += width * depth
+    column += width
+  }
+}
+
+func scaleMatrix(
+  _ w: MatrixView<Scalar>, _ rowFactors: UnsafePointer<Double>?, _ columnFactors: UnsafePointer<Double>?,
+  _ y: MatrixView<Scalar>
+) {
+  for row in 0..<w.rows {
+    let from = w.base + row * w.stride
+    let to = y.base + row * y.stride
+    let factor = rowFactors.map { $0[row] } ?? 1
+    if let columnFactors {
+      for column in 0..<w.columns { to[column] = Scalar(Double(from[column]) * factor * columnFactors[column]) }
+    } else {
+      for column in 0..<w.columns { to[column] = Scalar(Double(from[column]) * factor) }
+    }
+  }
+}
+
+func addRowCombination(
+  _ factors: UnsafePointer<Double>, _ w: MatrixView<Scalar>, _ sums: UnsafeMutablePointer<Double>
+) {
+  for row in 0..<w.rows {
+    let from = w.base + row * w.stride
+    let factor = factors[row]
+    for column in 0..<w.columns { sums[column] += factor * Double(from[column]) }
+  }
+}

@@ -1,0 +1,242 @@
+import Kernels
+import LinearAlgebra
+
+/// A graph bound to memory: what every call of a predictor runs and none changes.
+final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
+  let inputCount: Int
+  let outputCount: Int
+  /// Samples that pass through all steps together, while their activations are in the cache.
+  let blockSamples: Int
+  let steps: UnsafeMutableBufferPointer<InferenceStep<Scalar>>
+  let customOperations: [CustomInference<Scalar>]
+  let table: KernelTable<Scalar>
+  let kernels: InferenceKernels<Scalar>
+  /// Multiply-adds of one sample.
+  let work: Int
+  /// Whether the last step is a softmax with something before it, which a loss can take the place of.
+  let endsInSoftmax: Bool
+  /// Scalars of scratch memory: of a block's inputs where they are converted, and of each of two activations.
+  let convertedStride: Int
+  let scratchScalars: Int
+
+  private var memory: [AlignedBuffer<Scalar>] = []
+
+  var stepCount: Int { steps.count }
+
+  /// Binds `graph`; layers of a user's see up to `maximumBatch` samples at once.
+  init(_ graph: InferenceGraph<Scalar>, maximumBatch: Int) {
+    table = graph.table
+    kernels = InferenceKernels(graph.table)
+    inputCount = graph.inputShape.reduce(1, *)
+    outputCount = graph.outputShape.reduce(1, *)
+    let mostRows = graph.operations.reduce(1) { max($0, $1.inputRows, $1.outputRows) }
+    // Four blocks of rows of a product: the panel of weights that they share stays in the L2 cache.
+    blockSamples = graph.hasCustomLayers ? maximumBatch : max(1, 4 * graph.table.products.blockRows() / mostRows)
+    var memory: [AlignedBuffer<Scalar>] = []
+    var binder = InferenceBinder(kernels: graph.table, operations: graph.operations)
+    let bound = binder.steps(&memory)
+    self.memory = memory
+    customOperations = binder.customOperations
+    work = bound.reduce(0) { $1.kind == .dense ? $0 + $1.outputRows * $1.inputColumns * $1.outputColumns : $0 }
+    endsInSoftmax = bound.count > 1 && bound[bound.count - 1].kind == .softmax
+    convertedStride = bound[0].inputRows == 1 ? PlanArena<Scalar>.stride(of: inputCount) : inputCount
+    let largest = bound.reduce(0) { most, step in
+      step.destination == .output ? most : max(most, step.outputRows * step.outputStride)
+    }
+    scratchScalars = (blockSamples * largest + 63) / 32 * 32
+    steps = .allocate(capacity: bound.count)
+    _ = steps.initialize(from: bound)
+  }
+
+  deinit { steps.deallocate() }
+}
+
+/// The kernels that a prediction calls, copied out of the table so that calling one touches no shared reference count.
+struct InferenceKernels<Scalar: NetworkScalar>: Sendable {
+  let multiply: @Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>, MatrixView<Scalar>) -> Void
+  let activate:
+    @Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>?, MatrixView<Scalar>, ElementwiseActivation, Double) -> Void
+  let softmax: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
+  let normalize:
+    @Sendable (
+      MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
+      UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool, BitMatrixView?, Bool
+    ) -> Void
+
+  init(_ table: KernelTable<Scalar>) {
+    multiply = table.products.multiply
+    activate = table.activations.forward
+    softmax = table.activations.softmax
+    normalize = table.batchNormalization.normalize
+  }
+}
+
+/// One step of a program: plain values, so that running it counts no references and allocates nothing.
+struct InferenceStep<Scalar: NetworkScalar> {
+  enum Kind {
+    /// f(x·W + b).
+    case dense
+    case activation
+    /// γ·(x − μ)/√(σ² + ε) + β, and ReLU where `activation` says so.
+    case normalization
+    case softmax
+    case custom
+  }
+
+  /// A matrix that a step reads or writes.
+  enum Place {
+    case input
+    case first
+    case second
+    case output
+  }
+
+  var kind: Kind
+  var inputRows: Int
+  var inputColumns: Int
+  var outputRows: Int
+  var outputColumns: Int
+  var source = Place.input
+  var destination = Place.output
+  var inputStride = 0
+  var outputStride = 0
+
+  var weights: UnsafePointer<Scalar>?
+  var bias: UnsafePointer<Scalar>?
+  var activation = ElementwiseActivation.linear
+  var alpha = 0.0
+  var mean: UnsafePointer<Scalar>?
+  var meanLow: UnsafePointer<Scalar>?
+  var inverseDeviation: UnsafePointer<Scalar>?
+  var gamma: UnsafePointer<Scalar>?
+  var beta: UnsafePointer<Scalar>?
+  var customIndex = 0
+
+  /// Whether the output may take the place of the input.
+  var worksInPlace: Bool { kind != .dense && kind != .custom }
+}
+
+/// A user's layer with its parameters.
+struct CustomInference<Scalar: NetworkScalar>: @unchecked Sendable {
+  let layer: any CustomLayer<Scalar>
+  let parameters: [MatrixView<Scalar>]
+  private let owners: [ParameterMatrix<Scalar>]
+
+  init(layer: any CustomLayer<Scalar>, parameters: [ParameterMatrix<Scalar>]) {
+    self.layer = layer
+    self.parameters = parameters.map(\.view)
+    owners = parameters
+  }
+}
+
+/// Turns a graph's operations into steps with memory.
+struct InferenceBinder<Scalar: NetworkScalar> {
+  let kernels: KernelTable<Scalar>
+  let operations: [InferenceGraph<Scalar>.Operation]
+  private(set) var customOperations: [CustomInference<Scalar>] = []
+
+  init(kernels: KernelTable<Scalar>, operations: [InferenceGraph<Scalar>.Operation]) {
+    self.kernels = kernels
+    self.operations = operations
+  }
+
+  /// The steps; `memory` keeps what they point to.
+  mutating func steps(_ memory: inout [AlignedBuffer<Scalar>]) -> [InferenceStep<Scalar>] {
+    var steps: [InferenceStep<Scalar>] = []
+    for operation in operations { append(operation, to: &steps, &memory) }
+    place(&steps)
+    return steps
+  }
+
+  private mutating func append(
+    _ operation: InferenceGraph<Scalar>.Operation, to steps: inout [InferenceStep<Scalar>],
+    _ memory: inout [AlignedBuffer<Scalar>]
+  ) {
+    func step(_ kind: InferenceStep<Scalar>.Kind) -> InferenceStep<Scalar> {
+      InferenceStep(
+        kind: kind, inputRows: operation.inputRows, inputColumns: operation.inputColumns,
+        outputRows: operation.outputRows, outputColumns: operation.outputColumns)
+    }
+    switch operation.kind {
+    case .dense(let dense):
+      var bound = step(.dense)
+      let packed = AlignedBuffer<Scalar>(
+        uninitializedCapacity: kernels.products.packedCount(dense.kernel.rows, dense.kernel.columns))
+      kernels.products.pack(dense.kernel.view, packed.baseAddress)
+      memory.append(packed)
+      bound.weights = UnsafePointer(packed.baseAddress)
+      bound.bias = dense.bias.map { vector($0, &memory) }
+      steps.append(bound)
+    case .activation(let kind, let alpha):
+      if let last = steps.last, last.kind == .dense || last.kind == .normalization && kind == .relu,
+        last.activation == .linear, last.outputColumns == operation.inputColumns
+      {
+        // Part of the step before it, while its outputs are in the L1 cache.
+        steps[steps.count - 1].activation = kind
+        steps[steps.count - 1].alpha = alpha
+      } else {
+        var bound = step(.activation)
+        bound.activation = kind
+        bound.alpha = alpha
+        steps.append(bound)
+      }
+    case .normalization(let normalization):
+      var bound = step(.normalization)
+      let columns = operation.inputColumns
+      func spread(_ values: [Double]) -> UnsafePointer<Scalar> {
+        vector(normalization.spread(values, columns: columns), &memory)
+      }
+      let inverse = AlignedBuffer<Scalar>(uninitializedCapacity: columns)
+      kernels.batchNormalization.inverseDeviation(
+        spread(normalization.variance), normalization.epsilon, inverse.baseAddress, columns)
+      memory.append(inverse)
+      bound.inverseDeviation = UnsafePointer(inverse.baseAddress)
+      bound.mean = spread(normalization.mean)
+      bound.meanLow = vector([Double](repeating: 0, count: columns), &memory)
+      bound.gamma = normalization.gamma.map(spread)
+      bound.beta = normalization.beta.map(spread)
+      steps.append(bound)
+    case .softmax:
+      steps.append(step(.softmax))
+    case .custom(let layer, let parameters):
+      var bound = step(.custom)
+      bound.customIndex = customOperations.count
+      customOperations.append(CustomInference(layer: layer, parameters: parameters))
+      steps.append(bound)
+    }
+  }
+
+  private func vector(_ values: [Double], _ memory: inout [AlignedBuffer<Scalar>]) -> UnsafePointer<Scalar> {
+    let buffer = AlignedBuffer<Scalar>(uninitializedCapacity: values.count)
+    Scalar.unsafeRound(values.count, values, buffer.baseAddress)
+    memory.append(buffer)
+    return UnsafePointer(buffer.baseAddress)
+  }
+
+  /// Decides where each step reads and writes: products and users' layers from one scratch matrix to the other, the rest
+  /// in place, all from the last product on in the caller's output.
+  private func place(_ steps: inout [InferenceStep<Scalar>]) {
+    let starts = steps.indices.filter { $0 == 0 || !steps[$0].worksInPlace }
+    var source = InferenceStep<Scalar>.Place.input
+    var stride: Int? = steps[0].inputColumns
+    for (number, start) in starts.enumerated() {
+      let isLast = number == starts.count - 1
+      let end = isLast ? steps.count : starts[number + 1]
+      let destination: InferenceStep<Scalar>.Place = isLast ? .output : source == .first ? .second : .first
+      // Rows lie apart for the cache's sake where every step agrees on what a row is.
+      let columns = steps[start].outputColumns
+      let agree =
+        steps[start].outputRows == 1
+        && steps[start..<end].allSatisfy { $0.outputRows == 1 && $0.outputColumns == columns }
+        && (isLast || steps[end].inputRows == 1 && steps[end].inputColumns == columns)
+      let own = isLast || !agree ? nil : PlanArena<Scalar>.stride(of: columns)
+      for index in start..<end {
+        steps[index].source = index == start ? source : destination
+        steps[index].inputStride = (index == start ? stride : own) ?? steps[index].inputColumns
+        steps[index].destination = destination
+        steps[index].outputStride = own ?? steps[index].outputColumns
+      }
+      (source, stride) = (destination, own)
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import Kernels
+import LinearAlgebra
+
+/// One dense layer outside of a network, computed as a training step computes it: what its parts cost can be measured.
+///
+/// The kernel lies in tiles, rows are padded, the team shares the tiles, and the products are cut as in `ExecutionPlan`.
+package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
+  /// What a run computes.
+  package enum Part: Sendable {
+    /// z = x·W.
+    case product
+    /// dx = dz·Wᵀ.
+    case inputGradient
+    /// dW = xᵀ·dz.
+    case kernelGradient
+    /// y = f(x·W + b), then from dy: dz, db, dx and dW.
+    case layer
+  }
+
+  /// rows × inputs.
+  package let input: MatrixView<Scalar>
+  /// rows × outputs: z after `product`, y after `layer`.
+  package let output: MatrixView<Scalar>
+  /// rows × outputs: dz; `layer` makes it from dy.
+  package let outputGradient: MatrixView<Scalar>
+  /// rows × outputs: dy.
+  package let givenGradient: MatrixView<Scalar>
+  /// rows × inputs: dx.
+  package let inputGradient: MatrixView<Scalar>
+  /// outputs values: b and db.
+  package let bias, biasGradient: UnsafeMutablePointer<Scalar>
+
+  /// Where x·W goes: `output` itself unless the gradient of the activation needs it.
+  private let productMatrix: MatrixView<Scalar>
+  private let tiles: [Tile]
+  private let inputTiles: [Range<Int>]
+  private let kernels: StepKernels<Scalar>
+  /// f with its parameter.
+  package let activation: (kind: ElementwiseActivation, alpha: Double)
+  private let team: WorkerTeam
+  private let memory: AlignedBuffer<Scalar>
+  private let scratchMemory: AlignedBuffer<Scalar>
+  private let scratchPerMember: Int
+  private var part = Part.product
+
+  private struct Tile {
+    var columns: Range<Int>
+    var stride: Int
+    var kernel: UnsafeMutablePointer<Scalar>
+    var gradient: UnsafeMutablePointer<Scalar>
+  }
+
+  /// A layer of zeros for batches of `rows`.
+  ///
+  /// - Throws: `InstructionSetError` where `LAMINA_KERNELS` is wrong; `ModelError` for softmax, or where the system refuses a thread.
+  package init(rows: Int, inputs: Int, outputs: Int, activation: Activation = .linear, threads: Int) throws {
+    guard let elementwise = activation.elementwise else {
+      throw ModelError.argument(name: "activation", problem: "must act on each element alone")
+    }
+    BLAS.prepare()
+    self.activation = elementwise
+    kernels = StepKernels(try Scalar.kernels())
+    team = try WorkerTeam(size: threads)
+    let boundaries = TileGrid.boundaries(columns: outputs)
+    let columns = zip(boundaries, boundaries.dropFirst()).map { $0..<$1 }
+    let inputBoundaries = TileGrid.boundaries(columns: inputs)
+    inputTiles = zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 }
+    func place(_ arena: inout PlanArena<Scalar>) -> ([MatrixView<Scalar>], [UnsafeMutablePointer<Scalar>], [Tile]) {
+      let matrices = [inputs, inputs, outputs, outputs, outputs, outputs].map {
+        arena.matrix(rows: rows, columns: $0, contiguous: false)
+      }
+      let vectors = [arena.vector(outputs), arena.vector(outputs)]
+      let tiles = columns.map { columns in
+        let stride = ParameterStore<Scalar>.paddedWidth(columns.count)
+        return Tile(
+          columns: columns, stride: stride, kernel: arena.vector(inputs * stride),
+          gradient: arena.vector(inputs * stride))
+      }
+      return (matrices, vectors, tiles)
+    }
+    var measure = PlanArena<Scalar>(base: nil)
+    _ = place(&measure)
+    memory = AlignedBuffer(zeroedCapacity: measure.used)
+    var arena = PlanArena<Scalar>(base: memory.baseAddress)
+    let (matrices, vectors, placed) = place(&arena)
+    (input, inputGradient, output) = (matrices[0], matrices[1], matrices[2])
+    (outputGradient, givenGradient) = (matrices[3], matrices[4])
+    productMatrix = elementwise.kind.gradientNeedsInput ? matrices[5] : matrices[2]
+    (bias, biasGradient, tiles) = (vectors[0], vectors[1], placed)
+    scratchPerMember = 2 * TileGrid.width * max(128, outputs)
+    scratchMemory = AlignedBuffer(zeroedCapacity: threads * scratchPerMember)
+  }
+
+  /// Sets the inputs × outputs kernel: `value(row, column)` each.
+  package func setKernel(_ value: (Int, Int) -> Scalar) {
+    for tile in tiles {
+      for row in 0..<input.columns {
+        for column in tile.columns {
+          tile.kernel[row * tile.stride + column - tile.columns.lowerBound] = value(row, column)
+        }
+      }
+    }
+  }
+
+  /// Copies the kernel's gradient into a row-major inputs × outputs matrix.
+  package func copyKernelGradient(into matrix: MatrixView<Scalar>) {
+    for tile in tiles {
+      for row in 0..<matrix.rows {
+        for column in tile.columns {
+          matrix.base[row * matrix.stride + column] =
+            tile.gradient[row * tile.stride + column - tile.columns.lowerBound]
+        }
+      }
+    }
+  }
+
+  /// Computes `part` on the team.
+  package func run(_ part: Part) {
+    self.part = part
+    team.run(self)
+  }
+
+  func work(member: Int) {
+    // Concrete types, so that what follows is specialized.
+    if Scalar.self == Float.self {
+      unsafeDowncast(self, to: DenseLayerWork<Float>.self).perform(member)
+    } else if Scalar.self == Double.self {
+      unsafeDowncast(self, to: DenseLayerWork<Double>.self).perform(member)
+    } else {
+      perform(member)
+    }
+  }
+
+  @inline(__always)
+  private func perform(_ member: Int) {
+    switch part {
+    case .product: multiply(member)
+    case .inputGradient: multiplyByTransposedKernel(member)
+    case .kernelGradient: makeKernelGradient(member)
+    case .layer:
+      multiply(member)
+      activate(member)
+      team.barrier(member)
+      activateBackward(member)
+      team.barrier(member)
+      multiplyByTransposedKernel(member)
+      makeKernelGradient(member)
+    }
+  }
+
+  @inline(__always)
+  private func owned(_ member: Int) -> Range<Int> {
+    TileGrid.owned(by: member, of: team.size, count: tiles.count)
+  }
+
+  @inline(__always)
+  private func multiply(_ member: Int) {
+    for index in owned(member) {
+      let tile = tiles[index]
+      TiledProduct.unsafeMultiply(
+        transposeA: false, transposeB: false, m: input.rows, n: tile.stride, k: input.columns, input.base,
+        input.stride, tile.kernel, tile.stride, accumulate: false, productMatrix.base + tile.columns.lowerBound,
+        productMatrix.stride)
+    }
+  }
+
+  @inline(__always)
+  private func activate(_ member: Int) {
+    for index in owned(member) {
+      let columns = tiles[index].columns
+      kernels.activationForward(
+        productMatrix.columns(columns), bias + columns.lowerBound, output.columns(columns), activation.kind,
+        activation.alpha)
+    }
+  }
+
+  @inline(__always)
+  private func activateBackward(_ member: Int) {
+    let saved = activation.kind.gradientNeedsInput ? productMatrix : output
+    for index in owned(member) {
+      let columns = tiles[index].columns
+      let gradient = outputGradient.columns(columns)
+      kernels.activationBackward(
+        givenGradient.columns(columns), saved.columns(columns), gradient, activation.kind, activation.alpha)
+      kernels.columnSums(gradient, biasGradient + columns.lowerBound)
+    }
+  }
+
+  @inline(__always)
+  private func multiplyByTransposedKernel(_ member: Int) {
+    let transposed = scratchMemory.baseAddress + member * scratchPerMember
+    for index in TileGrid.owned(by: member, of: team.size, count: inputTiles.count) {
+      let columns = inputTiles[index]
+      let count = columns.count
+      let wide = ParameterStore<Scalar>.paddedWidth(count)
+      let padded = columns.lowerBound + wide <= inputGradient.stride ? wide : count
+      for tile in tiles {
+        let width = tile.columns.count
+        let block = MatrixView(
+          base: tile.kernel + columns.lowerBound * tile.stride, rows: count, columns: width, stride: tile.stride)
+        let target = transposed + tile.columns.lowerBound * padded
+        kernels.transpose(block, MatrixView(base: target, rows: width, columns: count, stride: padded))
+        if padded > count {
+          for row in 0..<width {
+            for column in count..<padded { target[row * padded + column] = 0 }
+          }
+        }
+      }
+      TiledProduct.unsafeMultiply(
+        transposeA: false, transposeB: false, m: outputGradient.rows, n: padded, k: outputGradient.columns,
+        outputGradient.base, outputGradient.stride, transposed, padded, accumulate: false,
+        inputGradient.base + columns.lowerBound, inputGradient.stride)
+    }
+  }
+
+  @inline(__always)
+  private func makeKernelGradient(_ member: Int) {
+    for index in owned(member) {
+      let tile = tiles[index]
+      let blockRows = TiledProduct.gradientRows(m: input.columns, n: tile.stride, k: input.rows)
+      var row = 0
+      while row < input.columns {
+        let count = min(blockRows, input.columns - row)
+        TiledProduct.unsafeMultiply(
+          transposeA: true, transposeB: false, m: count, n: tile.stride, k: input.rows, input.base + row,
+          input.stride, outputGradient.base + tile.columns.lowerBound, outputGradient.stride, accumulate: false,
+          tile.gradient + row * tile.stride, tile.stride)
+        row += count
+      }
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import Kernels
+import ReferenceKernels
+import Testing
+
+@Suite struct WeightGradientKernelsTests {
+  /// Widths of a kernel's tile in vectors, which together take every shape of register tile.
+  private static let widths = [1, 2, 3, 4, 5, 7]
+  private static let inputs = [1, 3, 4, 5, 8, 9, 15, 16, 17, 33]
+  private static let samples = [1, 2, 7, 15, 16, 17, 31, 33, 65, 128]
+
+  private struct Case<S: KernelScalar> {
+    let x, z, y, partial: TestMatrix<S>
+
+    init(samples: Int, inputs: Int, units: Int) {
+      var numbers = TestNumbers(UInt64(samples * 10_000 + inputs * 100 + units))
+      x = TestMatrix(samples, inputs) { _, _ in S(numbers.normal()) }
+      z = TestMatrix(samples, units) { _, _ in S(numbers.normal()) }
+      y = TestMatrix(inputs, units, extra: 0) { _, _ in .nan }
+      partial = TestMatrix(inputs, units, extra: 0) { _, _ in S(numbers.normal()) }
+    }
+  }
+
+  private func forEachCase<S: KernelScalar>(_ type: S.Type, _ body: (Case<S>) -> Void) {
+    let lanes = 64 / MemoryLayout<S>.stride
+    for samples in Self.samples {
+      for inputs in Self.inputs {
+        for width in Self.widths { body(Case<S>(samples: samples, inputs: inputs, units: width * lanes)) }
+      }
+    }
+  }
+
+  private func checkProduct<S: KernelScalar>(_ table: KernelTable<S>) {
+    guard let product = table.weightGradients.transposedProduct else { return }
+    forEachCase(S.self) { test in
+      let units = test.y.view.columns
+      let exact = TestMatrix<Double>(test.y.view.rows, units, extra: 0)
+      let magnitude = TestMatrix<Double>(test.y.view.rows, units, extra: 0)
+      let (xExact, zExact) = (test.x.inDouble, test.z.inDouble)
+      withExtendedLifetime((xExact, zExact)) {
+        ReferenceKernels.multiply(xExact.view, transposeA: true, zExact.view, into: exact.view)
+      }
+      let x = TestMatrix<Double>(test.x.view.rows, test.x.view.columns) { abs(Double(test.x[$0, $1])) }
+      let z = TestMatrix<Double>(test.z.view.rows, units) { abs(Double(test.z[$0, $1])) }
+      withExtendedLifetime((x, z)) {
+        ReferenceKernels.multiply(x.view, transposeA: true, z.view, into: magnitude.view)
+      }
+      // A fused multiply-add rounds once a term, and so does the oracle where it is no wider than the kernel.
+      let bound = Double(test.x.view.rows + 1) * Double(S.ulpOfOne) * (S.self == Double.self ? 2 : 1)
+      product(test.x.view, test.z.view, test.y.view, false)
+      var worst = 0.0
+      for row in 0..<test.y.view.rows {
+        for column in 0..<units {
+          let error = abs(Double(test.y[row, column]) - exact[row, column])
+          worst = error.isNaN ? .infinity : max(worst, error / (bound * magnitude[row, column]))
+        }
+      }
+      #expect(worst <= 1, "\(test.x.view.rows) samples, \(test.x.view.columns) × \(units): \(worst) of the bound")
+    }
+  }
+
+  @Test(arguments: supportedSets) func productMeetsTheOracle(set: InstructionSet) {
+    checkProduct(Float.kernels(for: set))
+    checkProduct(Double.kernels(for: set))
+  }
+
+  /// Summing in two halves is summing in one go, to the bit.
+  private func checkHalves<S: KernelScalar>(_ table: KernelTable<S>) {
+    guard let product = table.weightGradients.transposedProduct else { return }
+    forEachCase(S.self) { test in
+      let rows = test.x.view.rows
+      let halves = TestMatrix<S>(test.y.view.rows, test.y.view.columns, extra: 0)
+      product(test.x.view, test.z.view, test.y.view, false)
+      product(test.x.view.rows(0..<rows / 2), test.z.view.rows(0..<rows / 2), halves.view, false)
+      product(test.x.view.rows(rows / 2..<rows), test.z.view.rows(rows / 2..<rows), halves.view, true)
+      #expect(Self.bits(halves) == Self.bits(test.y), "\(rows) samples, \(test.x.view.columns) inputs")
+    }
+  }
+
+  @Test(arguments: supportedSets) func accumulates(set: InstructionSet) {
+    checkHalves(Float.kernels(for: set))
+    checkHalves(Double.kernels(for: set))
+  }
+
+  /// The fused update is the product and then the update, to the bit.
+  private func checkAdam<S: KernelScalar>(_ table: KernelTable<S>) {
+    guard let product = table.weightGradients.transposedProduct, let fused = table.weightGradients.transposedProductAdam
+    else {
+      return
+    }
+    let sums = TestMatrix<S>(16, 64 / MemoryLayout<S>.stride, extra: 0)
+    forEachCase(S.self) { test in
+      for usesPartial in [false, true] {
+        let (inputs, units) = (test.y.view.rows, test.y.view.columns)
+        var numbers = TestNumbers(7)
+        let start = TestMatrix<S>(3 * inputs, units, extra: 0) { row, _ in
+          S(row < 2 * inputs ? numbers.normal() : numbers.uniform())
+        }
+        func vectors(of matrix: TestMatrix<S>) -> [UnsafeMutablePointer<S>] {
+          (0..<3).map { matrix.pointer + $0 * inputs * units }
+        }
+        let apart = TestMatrix<S>(3 * inputs, units, extra: 0) { start[$0, $1] }
+        let together = TestMatrix<S>(3 * inputs, units, extra: 0) { start[$0, $1] }
+        let gradient = TestMatrix<S>(inputs, units, extra: 0) { usesPartial ? test.partial[$0, $1] : 0 }
+        product(test.x.view, test.z.view, gradient.view, usesPartial)
+        let (a, b) = (vectors(of: apart), vectors(of: together))
+        table.optimizers.adam(a[0], gradient.pointer, a[1], a[2], inputs * units, 0.01, 0.9, 0.999, 1e-7, 0.99)
+        fused(
+          test.x.view, test.z.view, usesPartial ? UnsafePointer(test.partial.pointer) : nil, b[0], b[1], b[2],
+          sums.pointer, 0.01, 0.9, 0.999, 1e-7, 0.99)
+        #expect(
+          Self.bits(apart) == Self.bits(together),
+          "\(test.x.view.rows) samples, \(inputs) × \(units), partial: \(usesPartial)")
+      }
+    }
+  }
+
+  @Test(arguments: supportedSets) func adamBesideTheProductIsAdamAfterIt(set: InstructionSet) {
+    checkAdam(Float.kernels(for: set))
+    checkAdam(Double.kernels(for: set))
+  }
+
+  private static func bits<S: KernelScalar>(_ matrix: TestMatrix<S>) -> [Double] {
+    (0..<matrix.view.rows * matrix.view.columns).map { Double(matrix.pointer[$0]) }
+  }
+}
