@@ -1,59 +1,82 @@
 import Kernels
 import Lamina
+import NeuralNetworks
 import ReferenceKernels
 
 extension BenchmarkSuites {
-  /// Batch normalization with ReLU on one core: textbook loops, one pass for each operation, and the fused kernels.
+  /// Batch normalization with ReLU: textbook loops, one pass for each operation, and the fused kernels by a team.
   public func batchNormalization() throws {
-    let shapes = isQuick ? [(32, 128), (128, 512)] : [(32, 128), (128, 512), (1024, 1024)]
-    for (rows, columns) in shapes {
-      try batchNormalization(rows, columns, as: Float.self, backward: false)
-      try batchNormalization(rows, columns, as: Float.self, backward: true)
+    let large = [(1024, 1024), (4096, 1024), (60_000, 256)]
+    for (rows, columns) in [(32, 128), (128, 512), (256, 1024)] + (isQuick ? [] : large) {
+      try batchNormalization(rows, columns, as: Float.self)
     }
-    try batchNormalization(128, 512, as: Double.self, backward: true)
+    try batchNormalization(128, 512, as: Double.self)
   }
 
-  private func batchNormalization<Scalar: NetworkScalar>(
-    _ rows: Int, _ columns: Int, as type: Scalar.Type, backward: Bool
-  ) throws {
-    let kernels = try Scalar.kernels()
+  private func batchNormalization<Scalar: NetworkScalar>(_ rows: Int, _ columns: Int, as type: Scalar.Type) throws {
     try ScratchMemory.scope {
       let case64 = NormalizationCase<Double>(rows, columns)
-      case64.runNaive(backward: backward)
-      let bytes = rows * columns * MemoryLayout<Scalar>.stride
-      let moved = Double(bytes) * (backward ? 5 : 2)
-      let copyRate = MachineRates.copy(kernels.measurement, bytes: bytes, seconds: seconds / 2)
+      case64.runNaive(backward: true)
       let data = NormalizationCase<Scalar>(rows, columns)
+      let team = threads ?? 1
+      let normalization = try SharedNormalization<Scalar>(rows: rows, columns: columns, threads: team, relu: true)
+      let streams = try SharedStream<Scalar>(threads: team)
+      for backward in [false, true] {
+        let bound = boundMicroseconds(data, streams, backward: backward)
+        let moved = Double(data.x.count * MemoryLayout<Scalar>.stride * (backward ? 5 : 2))
 
-      func row(_ variant: String, extraUnits: Int, _ work: () -> Void) -> BenchmarkRow {
-        let timing = Timing(seconds: seconds, work)
-        // The kernels' variance is within 90 units, the output within half of that and the gradient within twice; a sum
-        // in sequence, in the other variants and in the oracle, adds up to half a unit a row to each of three sums.
-        let inDouble = Scalar.self == Double.self ? 2 * rows : 0
-        var row = BenchmarkRow(
-          suite: "batchnorm",
-          name: "(\(rows), \(columns)) forward\(backward ? " + backward" : ""), ReLU, \(Scalar.precisionName)",
-          variant: variant, threads: 1, timing: timing, maxError: data.error(from: case64, backward: backward),
-          bound: Double(256 + extraUnits + inDouble) * Double(Scalar.ulpOfOne))
-        row.gbPerSecond = moved / timing.median * 1e-3
-        row.fractionOfBound = moved / timing.median * 1e-3 / copyRate
-        return row
+        func row(_ variant: String, threads: Int = 1, extraUnits: Int, _ work: () -> Void) -> BenchmarkRow {
+          let timing = Timing(seconds: seconds, work)
+          // The kernels' variance is within 90 units, the output within half of that and the gradient within twice; a
+          // sum in sequence, in the other variants and in the oracle, adds up to half a unit a row to each of three sums.
+          let inDouble = Scalar.self == Double.self ? 2 * rows : 0
+          var row = BenchmarkRow(
+            suite: "batchnorm",
+            name: "(\(rows), \(columns)) forward\(backward ? " + backward" : ""), ReLU, \(Scalar.precisionName)",
+            variant: variant, threads: threads, timing: timing, maxError: data.error(from: case64, backward: backward),
+            bound: Double(256 + extraUnits + inDouble) * Double(Scalar.ulpOfOne))
+          row.gbPerSecond = moved / timing.median * 1e-3
+          row.fractionOfBound = bound / timing.median
+          return row
+        }
+        let lamina = row("lamina", threads: team, extraUnits: 0) { data.run(normalization, backward: backward) }
+        // Textbook loops over tens of millions of elements take minutes.
+        if rows * columns > 2 << 20 {
+          try report(lamina)
+          continue
+        }
+        try report(variants: [
+          row("naive", extraUnits: 2 * rows) { data.runNaive(backward: backward) },
+          row("unfused", extraUnits: 2 * rows) { data.runUnfused(backward: backward) },
+          lamina,
+        ])
       }
-      try report(variants: [
-        row("naive", extraUnits: 2 * rows) { data.runNaive(backward: backward) },
-        row("unfused", extraUnits: 2 * rows) { data.runUnfused(backward: backward) },
-        row("lamina", extraUnits: 0) { data.runKernels(kernels.batchNormalization, backward: backward) },
-      ])
     }
+  }
+
+  /// Time of moving the bytes that must move at least once, by the same team in the same memory.
+  ///
+  /// Forward x is read and y written; backward x and dy are read and dx is written. The better of stores through the
+  /// caches and past them.
+  private func boundMicroseconds<Scalar: NetworkScalar>(
+    _ data: NormalizationCase<Scalar>, _ streams: SharedStream<Scalar>, backward: Bool
+  ) -> Double {
+    [false, true].map { streaming in
+      Timing(seconds: seconds / 2) {
+        streams.run(data.x.pointer, nil, data.y.pointer, data.x.count, streaming: streaming)
+        if backward {
+          streams.run(data.x.pointer, data.dy.pointer, data.dx.pointer, data.x.count, streaming: streaming)
+        }
+      }.median
+    }.min() ?? .nan
   }
 }
 
 /// Inputs and outputs of a batch normalization with ReLU, and three ways to compute it.
-private struct NormalizationCase<Scalar: KernelScalar> {
+private struct NormalizationCase<Scalar: NetworkScalar> {
   static var epsilon: Double { 1e-3 }
   let x, dy, y, dx, gamma, beta: ScratchMatrix<Scalar>
   let mean, low, variance, inverse, dGamma, dBeta: ScratchMatrix<Scalar>
-  let workspace: ScratchMatrix<Double>
 
   init(_ rows: Int, _ columns: Int) {
     // Rounded to Float, so that both precisions have the same inputs.
@@ -64,7 +87,6 @@ private struct NormalizationCase<Scalar: KernelScalar> {
     (x, dy, gamma, beta) = (normal(rows, 1), normal(rows, 2), normal(1, 3), normal(1, 4))
     (y, dx) = (empty(rows), empty(rows))
     (mean, low, variance, inverse, dGamma, dBeta) = (empty(1), empty(1), empty(1), empty(1), empty(1), empty(1))
-    workspace = ScratchMatrix(3, columns)
   }
 
   func runNaive(backward: Bool) {
@@ -79,15 +101,10 @@ private struct NormalizationCase<Scalar: KernelScalar> {
       dGamma: dGamma.pointer, dBeta: dBeta.pointer, dx: dx.view, maskInput: false)
   }
 
-  func runKernels(_ kernels: BatchNormalizationKernels<Scalar>, backward: Bool) {
-    kernels.moments(x.view, mean.pointer, low.pointer, variance.pointer, workspace.pointer)
-    kernels.inverseDeviation(variance.pointer, Self.epsilon, inverse.pointer, x.view.columns)
-    kernels.normalize(
-      x.view, mean.pointer, low.pointer, inverse.pointer, gamma.pointer, beta.pointer, y.view, true)
-    guard backward else { return }
-    kernels.backward(
-      dy.view, x.view, y.view, mean.pointer, low.pointer, inverse.pointer, gamma.pointer, dGamma.pointer,
-      dBeta.pointer, dx.view, false)
+  func run(_ normalization: SharedNormalization<Scalar>, backward: Bool) {
+    normalization.forward(
+      x.view, gamma: gamma.pointer, beta: beta.pointer, epsilon: Self.epsilon, into: y.view)
+    if backward { normalization.backward(dy.view, x.view, gamma: gamma.pointer, into: dx.view) }
   }
 
   /// One pass over the matrix for each operation, row by row, as a framework without fusion does it.

@@ -6,14 +6,17 @@ import ReferenceKernels
 public struct BenchmarkSuites {
   /// Fewer and smaller cases, less time each.
   public var isQuick: Bool
+  /// Threads of the kernels, one where nil.
+  public var threads: Int?
   /// Seconds for each measurement.
   var seconds: Double { isQuick ? 0.05 : 0.3 }
   /// Called with each row as soon as it is measured.
   let report: (BenchmarkRow) throws -> Void
 
   /// Suites that hand their rows to `report`.
-  public init(isQuick: Bool, report: @escaping (BenchmarkRow) throws -> Void) {
+  public init(isQuick: Bool, threads: Int? = nil, report: @escaping (BenchmarkRow) throws -> Void) {
     self.isQuick = isQuick
+    self.threads = threads
     self.report = report
   }
 

@@ -1,3 +1,4 @@
+import KernelInterface
 import Kernels
 import ReferenceKernels
 
@@ -11,7 +12,7 @@ extension KernelSelfTest {
 
     // Moments. A sum of squares rounds at most 20 times, the merging of blocks multiplies that by 9 at most.
     let (mean, low, variance) = (vector(), vector(), vector())
-    let workspace = ScratchMatrix<Double>(3, columns)
+    let workspace = ScratchMatrix<Double>(6, columns)
     kernels.moments(x.view, mean.pointer, low.pointer, variance.pointer, workspace.pointer)
     let whole = ScratchMatrix<Double>(1, columns) { Double(mean[0, $1]) + Double(low[0, $1]) }
     note(
@@ -32,17 +33,20 @@ extension KernelSelfTest {
     let gamma64 = gamma.converted(to: Double.self)
     let inverse64 = inverse.converted(to: Double.self)
     let centred = x.largest + whole.largest
+    let maskStride = BitMatrixView.bytes(columns: columns)
+    let mask = BitMatrixView(base: ScratchMemory.allocate(rows * maskStride), stride: maskStride)
     for relu in [false, true] {
       let y = ScratchMatrix<Scalar>(rows, columns)
       let exact = ScratchMatrix<Double>(rows, columns)
       kernels.normalize(
-        x.view, mean.pointer, low.pointer, inverse.pointer, gamma.pointer, beta.pointer, y.view, relu)
+        x.view, mean.pointer, low.pointer, inverse.pointer, gamma.pointer, beta.pointer, y.view, relu,
+        relu ? mask : nil, false)
       ReferenceKernels.normalize(
         x64.view, mean: whole.pointer, inverseDeviation: inverse64.pointer, gamma: gamma64.pointer,
         beta: beta.converted(to: Double.self).pointer, into: exact.view, relu: relu)
       let term = gamma.largest * inverse.largest * centred + beta.largest
       note("batchNormalization.normalize\(relu ? " relu" : "")", y, exact, term: term, bound: 4)
-      testBackward(x, y: relu ? y : nil, gamma, mean, low, whole, inverse)
+      testBackward(x, y: relu ? y : nil, relu ? mask : nil, gamma, mean, low, whole, inverse)
     }
 
     let moving = ScratchMatrix<Scalar>(normal: 1, columns, seed: 13)
@@ -53,14 +57,15 @@ extension KernelSelfTest {
   }
 
   private mutating func testBackward(
-    _ x: ScratchMatrix<Scalar>, y: ScratchMatrix<Scalar>?, _ gamma: ScratchMatrix<Scalar>,
-    _ mean: ScratchMatrix<Scalar>, _ low: ScratchMatrix<Scalar>, _ whole: ScratchMatrix<Double>,
+    _ x: ScratchMatrix<Scalar>, y: ScratchMatrix<Scalar>?, _ mask: BitMatrixView?,
+    _ gamma: ScratchMatrix<Scalar>, _ mean: ScratchMatrix<Scalar>, _ low: ScratchMatrix<Scalar>,
+    _ whole: ScratchMatrix<Double>,
     _ inverse: ScratchMatrix<Scalar>
   ) {
     let dy = ScratchMatrix<Scalar>(normal: rows, columns, seed: 14)
     let (dGamma, dBeta, dx) = (vector(), vector(), ScratchMatrix<Scalar>(rows, columns))
     table.batchNormalization.backward(
-      dy.view, x.view, y?.view, mean.pointer, low.pointer, inverse.pointer, gamma.pointer, dGamma.pointer,
+      dy.view, x.view, mask, mean.pointer, low.pointer, inverse.pointer, gamma.pointer, dGamma.pointer,
       dBeta.pointer, dx.view, false)
     let (exactGamma, exactBeta) = (ScratchMatrix<Double>(1, columns), ScratchMatrix<Double>(1, columns))
     let exact = ScratchMatrix<Double>(rows, columns)
@@ -70,11 +75,11 @@ extension KernelSelfTest {
       inverseDeviation: inverse.converted(to: Double.self).pointer, gamma: gamma.converted(to: Double.self).pointer,
       dGamma: exactGamma.pointer, dBeta: exactBeta.pointer, dx: exact.view, maskInput: false)
 
-    // x̂ rounds three times and each sum at most 20; terms are |dy| and |dy·x̂| summed over the rows.
+    // x̂ rounds three times and each sum at most 23; terms are |dy| and |dy·x̂| summed over the rows.
     let peak = (x.largest + whole.largest) * inverse.largest
     let name = "batchNormalization.backward\(y == nil ? "" : " relu")"
     let sum = Double(rows) * dy.largest
-    let units = 12 + oracleUnits(rows)
+    let units = 14 + oracleUnits(rows)
     note("\(name) (dGamma)", dGamma, exactGamma, term: sum * peak, bound: units)
     note("\(name) (dBeta)", dBeta, exactBeta, term: sum, bound: units)
     let term = gamma.largest * inverse.largest * dy.largest * (2 + peak * peak)

@@ -2,41 +2,84 @@
 ///
 /// A mean travels as two scalars, `mean` and `meanLow`, whose unrounded sum is the mean to about twice the scalar's
 /// precision; `(x − mean) − meanLow` is then right where the columns sit at a large offset.
+///
+/// `moments` and `backward` take whole columns: a team shares the columns. A team that shares the rows makes the partial
+/// sums of `NormalizationPanels`, merges them and then works on its rows: the bits are the same.
 public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
   /// A vector of scalars, one per column.
   public typealias Pointer = UnsafeMutablePointer<Scalar>
 
   /// `(x, mean, meanLow, variance, workspace)`: mean and biased variance of each column, x read from memory once.
   ///
-  /// `workspace` holds 3·columns doubles. Rows are taken in blocks that stay in the L1 cache: a shifted two-pass per
+  /// `workspace` holds 6·columns doubles. Rows are taken in blocks that stay in the L1 cache: a shifted two-pass per
   /// block, blocks merged in Double (Chan, Golub, LeVeque 1979). rows ≥ 1.
   public var moments: (@Sendable (MatrixView<Scalar>, Pointer, Pointer, Pointer, UnsafeMutablePointer<Double>) -> Void)!
+
+  /// `(x, partial, scratch)`: the moments of one panel's rows, as three rows of doubles.
+  ///
+  /// `scratch` holds 3·columns scalars.
+  public var partialMoments: (@Sendable (MatrixView<Scalar>, MatrixView<Double>, Pointer) -> Void)!
+
+  /// `(partials, rows, mean, meanLow, variance)`: `moments` of `rows` rows from three rows of doubles for each panel.
+  public var mergeMoments: (@Sendable (MatrixView<Double>, Int, Pointer, Pointer, Pointer) -> Void)!
 
   /// `(variance, epsilon, inverseDeviation, count)`: 1/√(variance + ε).
   public var inverseDeviation: (@Sendable (UnsafePointer<Scalar>, Double, Pointer, Int) -> Void)!
 
-  /// `(x, mean, meanLow, inverseDeviation, gamma, beta, y, relu)`: y = γ·((x − mean) − meanLow)·inverseDeviation + β.
+  /// `(x, mean, meanLow, inverseDeviation, gamma, beta, y, relu, mask, streaming)`:
+  /// y = γ·(x − mean − meanLow)·inverseDeviation + β.
   ///
-  /// gamma nil means 1, beta nil means 0, `relu` clamps y at 0. y may be x.
+  /// gamma nil means 1, beta nil means 0, `relu` clamps y at 0. Where `mask` is given, its bits become 1 where the
+  /// result before the clamp is not ≤ 0. With `streaming`, y is written past the caches where its rows are whole cache
+  /// lines: for a y that the caches could not hold. y may be x.
   public var normalize:
     (
       @Sendable (
         MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
-        UnsafePointer<Scalar>?, UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool
+        UnsafePointer<Scalar>?, UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool, BitMatrixView?, Bool
       ) -> Void
     )!
 
-  /// `(dy, x, output, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput)`: the training gradient.
+  /// `(dy, x, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput)`: the training gradient.
   ///
   /// With x̂ = (x − mean)·inverseDeviation and n rows: dβ = Σ dy, dγ = Σ dy·x̂,
   /// dx = γ·inverseDeviation·(dy − dβ/n − x̂·dγ/n) (Ioffe and Szegedy 2015, section 3).
-  /// Where `output` is given, ReLU followed the normalization: dy counts as 0 where output ≤ 0.
+  /// Where `mask` is given, ReLU followed the normalization: dy counts as 0 where the bit is 0.
   /// With `maskInput`, ReLU came before it: dx is 0 where x ≤ 0. dx may be dy. dGamma and dBeta are always written.
   public var backward:
     (
       @Sendable (
-        MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+        MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
         UnsafePointer<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, MatrixView<Scalar>, Bool
+      ) -> Void
+    )!
+
+  /// `(dy, x, mask, mean, partial)`: Σ dy and Σ dy·(x − mean) of one panel's rows, as two rows of doubles.
+  public var partialGradients:
+    (
+      @Sendable (
+        MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, MatrixView<Double>
+      ) -> Void
+    )!
+
+  /// `(partials, rows, meanLow, inverseDeviation, gamma, dGamma, dBeta, coefficients)`: dγ and dβ of `rows` rows from two
+  /// rows of doubles for each panel, and three rows of scalars from which `propagate` makes dx.
+  public var mergeGradients:
+    (
+      @Sendable (
+        MatrixView<Double>, Int, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer,
+        MatrixView<Scalar>
+      ) -> Void
+    )!
+
+  /// `(dy, x, mask, mean, coefficients, dx, maskInput, streaming)`: some rows of dx, as `backward` writes them.
+  ///
+  /// With coefficients o, s and c of a column: dx = c·((dy − o) + s·(x − mean)). `streaming` as in `normalize`.
+  public var propagate:
+    (
+      @Sendable (
+        MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, MatrixView<Scalar>,
+        MatrixView<Scalar>, Bool, Bool
       ) -> Void
     )!
 

@@ -9,5 +9,10 @@ public final class MeasurementKernels<Scalar>: @unchecked Sendable {
   /// `(x, y, count)`: y = x, by vector loads and stores; 2·count scalars moved.
   public var streamCopy: (@Sendable (UnsafePointer<Scalar>, UnsafeMutablePointer<Scalar>, Int) -> Void)!
 
+  /// `(x, second, y, count, streaming)`: y = x, or x + second where that is given; with `streaming`, and y at a multiple of
+  /// 64 bytes, past the caches.
+  public var stream:
+    (@Sendable (UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, Int, Bool) -> Void)!
+
   init() {}
 }

@@ -1,74 +1,245 @@
-// The training gradient in two passes over a chunk of columns: the sums, then dx.
+// The training gradient: the sums over the rows, then dx.
 //
-// Sums run over 64 rows in `Scalar`, eight rows by a tree, and over the blocks in Double: the error of a sum of n terms is
-// that of about eleven roundings, whatever n.
+// Sums run over blocks of 64 rows in `Scalar`, four rows by a tree, and over blocks and panels in Double: the error of a
+// sum of n terms is that of about eighteen roundings, whatever n. meanLow enters once per column, not once per element:
+// Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
 
 internal import CKernelShims
 import KernelInterface
 
 func batchNormalizationBackward(
-  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ output: MatrixView<Scalar>?, _ mean: ConstPointer,
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
   _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
   _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool
 ) {
-  var sums = lam_chunk_sums()
+  var sums = lam_uninitialized_chunk_sums()
+  let panelRows = NormalizationPanels.rows(of: dy.rows)
   var first = 0
   while first < dy.columns {
     let columns = min(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
-    let problem = BackwardChunk(
-      dy: dy.base + first, dyStride: dy.stride, x: x.base + first, xStride: x.stride,
-      output: base(output, first), outputStride: stride(output), dx: dx.base + first,
-      dxStride: dx.stride, rows: dy.rows, columns: columns, mean: mean + first, meanLow: meanLow + first,
-      inverseDeviation: inverseDeviation + first, gamma: offset(gamma, first), maskInput: maskInput)
-    problem.reduce(&sums)
-    problem.propagate(&sums, dGamma + first, dBeta + first)
+    let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
+    let block = BlockSums(beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums))
+    let problem = BackwardProblem(
+      dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
+    if panelRows == NormalizationPanels.blockRows {
+      problem.sums(0, dy.rows, whole, block, columns)
+    } else {
+      let panel = GradientSums(beta: lam_chunk_panel_beta(&sums), gamma: lam_chunk_panel_gamma(&sums))
+      var row = 0
+      while row < dy.rows {
+        problem.sums(row, min(row + panelRows, dy.rows), row == 0 ? whole : panel, block, columns)
+        if row > 0 { add(panel, to: whole, columns) }
+        row += panelRows
+      }
+    }
+    // The block's sums have been used up: their memory takes what dx is made with.
+    let coefficients = Coefficients(offset: block.beta, slope: block.gamma, scale: lam_chunk_scale(&sums))
+    var column = 0
+    while column < columns {
+      let count = min(lanes, columns - column)
+      finish(
+        dy.rows, lam_load_doubles(whole.beta + column), lam_load_doubles(whole.gamma + column),
+        meanLow + first + column, inverseDeviation + first + column, offset(gamma, first + column),
+        dGamma + first + column, dBeta + first + column, coefficients.offset(by: column), count)
+      column += lanes
+    }
+    problem.propagate(coefficients, dx.columns(first..<first + columns), maskInput, false)
     first += columns
   }
 }
 
-/// One chunk of columns of a gradient.
-private struct BackwardChunk {
-  var dy: Pointer
-  var dyStride: Int
-  var x: Pointer
-  var xStride: Int
-  var output: Pointer?
-  var outputStride: Int
-  var dx: Pointer
-  var dxStride: Int
-  var rows: Int
-  var columns: Int
+func partialGradients(
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
+  _ partial: MatrixView<Double>
+) {
+  // The same chunks as above, so that the sums lie on the stack at full vectors.
+  var sums = lam_uninitialized_chunk_sums()
+  var first = 0
+  while first < dy.columns {
+    let columns = min(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
+    let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
+    let block = BlockSums(beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums))
+    let problem = BackwardProblem(
+      dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
+    problem.sums(0, dy.rows, panel, block, columns)
+    var column = 0
+    while column < columns {
+      let count = min(lanes, columns - column)
+      storeDoubles(partial.base + (first + column), lam_load_doubles(panel.beta + column), count)
+      storeDoubles(partial.base + (partial.stride + first + column), lam_load_doubles(panel.gamma + column), count)
+      column += lanes
+    }
+    first += columns
+  }
+}
+
+func mergeGradients(
+  _ partials: MatrixView<Double>, _ rows: Int, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer,
+  _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ coefficients: MatrixView<Scalar>
+) {
+  let result = Coefficients(coefficients)
+  var column = 0
+  while column < partials.columns {
+    let count = min(lanes, partials.columns - column)
+    var beta = loadDoubles(partials.base + column, count)
+    var slope = loadDoubles(partials.base + (partials.stride + column), count)
+    var row = 2
+    while row < partials.rows {
+      beta += loadDoubles(partials.base + (row * partials.stride + column), count)
+      slope += loadDoubles(partials.base + ((row + 1) * partials.stride + column), count)
+      row += 2
+    }
+    finish(
+      rows, beta, slope, meanLow + column, inverseDeviation + column, offset(gamma, column), dGamma + column,
+      dBeta + column, result.offset(by: column), count)
+    column += lanes
+  }
+}
+
+func propagateGradient(
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
+  _ coefficients: MatrixView<Scalar>, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool
+) {
+  BackwardProblem(dy, x, mask, mean).propagate(Coefficients(coefficients), dx, maskInput, streaming)
+}
+
+// MARK: What the two passes share
+
+/// Σ dy and Σ dy·(x − mean) of each column, over a block.
+private struct BlockSums {
+  var beta: Pointer
+  var gamma: Pointer
+}
+
+/// The same over a panel or all rows.
+private struct GradientSums {
+  var beta: UnsafeMutablePointer<Double>
+  var gamma: UnsafeMutablePointer<Double>
+}
+
+/// dx = scale·((dy − offset) + slope·(x − mean)): exactly 0 where a single row has nothing to say.
+private struct Coefficients {
+  var offset: Pointer
+  var slope: Pointer
+  var scale: Pointer
+
+  @inline(__always)
+  init(offset: Pointer, slope: Pointer, scale: Pointer) {
+    self.offset = offset
+    self.slope = slope
+    self.scale = scale
+  }
+
+  @inline(__always)
+  init(_ rows: MatrixView<Scalar>) {
+    offset = rows.base
+    slope = rows.base + rows.stride
+    scale = rows.base + 2 * rows.stride
+  }
+
+  @inline(__always)
+  func offset(by column: Int) -> Coefficients {
+    Coefficients(offset: offset + column, slope: slope + column, scale: scale + column)
+  }
+}
+
+@inline(__always)
+private func add(_ panel: GradientSums, to whole: GradientSums, _ columns: Int) {
+  var column = 0
+  while column < columns {
+    lam_store_doubles(
+      whole.beta + column, lam_load_doubles(whole.beta + column) + lam_load_doubles(panel.beta + column))
+    lam_store_doubles(
+      whole.gamma + column, lam_load_doubles(whole.gamma + column) + lam_load_doubles(panel.gamma + column))
+    column += lanes
+  }
+}
+
+/// Writes dγ, dβ and what dx is made with: dx = γ·inverse·(dy − dβ/n − (x − mean − meanLow)·inverse·dγ/n).
+@inline(__always)
+private func finish(
+  _ rows: Int, _ beta: lam_doubles, _ products: lam_doubles, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer,
+  _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ coefficients: Coefficients, _ count: Int
+) {
+  let inverse = lam_widen(load(inverseDeviation, count))
+  let low = lam_widen(load(meanLow, count))
+  let gammaSum = (products - low * beta) * inverse
+  store(dBeta, lam_narrow(beta), count)
+  store(dGamma, lam_narrow(gammaSum), count)
+  let perRow = lam_splat_doubles(1 / Double(rows))
+  let slope = gammaSum * inverse * perRow
+  var scale = inverse
+  if let gamma { scale *= lam_widen(load(gamma, count)) }
+  store(coefficients.offset, lam_narrow(beta * perRow - slope * low), count)
+  store(coefficients.slope, lam_narrow(-slope), count)
+  store(coefficients.scale, lam_narrow(scale), count)
+}
+
+/// Some columns of a gradient.
+private struct BackwardProblem {
+  var dy: MatrixView<Scalar>
+  var x: MatrixView<Scalar>
+  /// Where the ReLU after the normalization let its input through; without one, of no use.
+  var mask: UnsafeMutablePointer<UInt8>
+  var maskStride: Int
+  var isMasked: Bool
   var mean: ConstPointer
-  var meanLow: ConstPointer
-  var inverseDeviation: ConstPointer
-  var gamma: ConstPointer?
-  var maskInput: Bool
+
+  @inline(__always)
+  init(_ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer) {
+    self.dy = dy
+    self.x = x
+    self.mask = mask?.base ?? UnsafeMutablePointer(bitPattern: 64)!
+    maskStride = mask?.stride ?? 0
+    isMasked = mask != nil
+    self.mean = mean
+  }
+
+  /// dy where the mask lets it through, else 0.
+  @inline(__always)
+  func gradient(_ row: Int, _ column: Int, _ count: Int, masked: Bool) -> Vector {
+    let g = load(dy.base + (row &* dy.stride &+ column), count)
+    return masked ? lam_keep_bits(g, lam_load_bits(mask + (row &* maskStride &+ column / 8))) : g
+  }
+
+  /// x − mean.
+  @inline(__always)
+  func centered(_ row: Int, _ column: Int, _ mean: Vector, _ count: Int) -> Vector {
+    load(x.base + (row &* x.stride &+ column), count) - mean
+  }
 }
 
 // MARK: The sums
 
-extension BackwardChunk {
-  /// Leaves Σ dy and Σ dy·(x − mean) of each column in `sums`.
+extension BackwardProblem {
+  /// The sums of rows `first` to `last`, by blocks, into `whole`, which holds whole vectors.
   @inline(__always)
-  func reduce(_ sums: UnsafeMutablePointer<lam_chunk_sums>) {
-    let beta = lam_chunk_beta(sums)!
-    let gamma = lam_chunk_gamma(sums)!
+  func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int) {
+    if isMasked {
+      sums(first, last, whole, block, columns, masked: true)
+    } else {
+      sums(first, last, whole, block, columns, masked: false)
+    }
+  }
+
+  @inline(__always)
+  func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int, masked: Bool) {
     var column = 0
     while column < columns {
-      lam_store_doubles(beta + column, lam_splat_doubles(0))
-      lam_store_doubles(gamma + column, lam_splat_doubles(0))
+      lam_store_doubles(whole.beta + column, lam_splat_doubles(0))
+      lam_store_doubles(whole.gamma + column, lam_splat_doubles(0))
       column += lanes
     }
-    var row = 0
-    while row < rows {
-      let end = min(row + momentsBlockRows, rows)
-      sumBlock(sums, row, end)
-      let blockBeta = lam_chunk_block_beta(sums)!
-      let blockGamma = lam_chunk_block_gamma(sums)!
+    var row = first
+    while row < last {
+      let end = min(row + NormalizationPanels.blockRows, last)
+      sumBlock(block, row, end, columns, masked: masked)
       column = 0
       while column < columns {
-        lam_store_doubles(beta + column, lam_load_doubles(beta + column) + lam_widen(lam_load(blockBeta + column)))
-        lam_store_doubles(gamma + column, lam_load_doubles(gamma + column) + lam_widen(lam_load(blockGamma + column)))
+        let beta = lam_load_doubles(whole.beta + column) + lam_widen(lam_load(block.beta + column))
+        let gamma = lam_load_doubles(whole.gamma + column) + lam_widen(lam_load(block.gamma + column))
+        lam_store_doubles(whole.beta + column, beta)
+        lam_store_doubles(whole.gamma + column, gamma)
         column += lanes
       }
       row = end
@@ -76,139 +247,140 @@ extension BackwardChunk {
   }
 
   @inline(__always)
-  func sumBlock(_ sums: UnsafeMutablePointer<lam_chunk_sums>, _ first: Int, _ end: Int) {
-    let beta = lam_chunk_block_beta(sums)!
-    let gamma = lam_chunk_block_gamma(sums)!
+  func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int, masked: Bool) {
     var column = 0
     while column < columns {
-      lam_store(beta + column, Vector.zero)
-      lam_store(gamma + column, Vector.zero)
+      lam_store(block.beta + column, Vector.zero)
+      lam_store(block.gamma + column, Vector.zero)
       column += lanes
     }
     var row = first
-    while row + 8 <= end {
+    while row + 4 <= end {
       column = 0
-      while column + lanes <= columns {
-        addEightRows(row, column, beta + column, gamma + column, lanes)
-        column += lanes
+      while column <= columns - lanes {
+        addFourRows(row, column, block, lanes, masked: masked)
+        column &+= lanes
       }
-      if column < columns { addEightRows(row, column, beta + column, gamma + column, columns - column) }
-      row += 8
+      if column < columns { addFourRows(row, column, block, columns - column, masked: masked) }
+      row += 4
     }
     while row < end {
       column = 0
-      while column + lanes <= columns {
-        addRow(row, column, beta + column, gamma + column, lanes)
+      while column <= columns - lanes {
+        addRow(row, column, block, lanes, masked: masked)
         column += lanes
       }
-      if column < columns { addRow(row, column, beta + column, gamma + column, columns - column) }
+      if column < columns { addRow(row, column, block, columns - column, masked: masked) }
       row += 1
     }
   }
 
-  /// dy where the ReLU after the normalization let its input through, else 0.
   @inline(__always)
-  func gradient(_ row: Int, _ column: Int, _ count: Int) -> Vector {
-    let g = load(dy + (row * dyStride + column), count)
-    guard let output else { return g }
-    return lam_zero_where_not_positive(load(output + (row * outputStride + column), count), g)
-  }
-
-  /// x − mean.
-  @inline(__always)
-  func centered(_ row: Int, _ column: Int, _ count: Int) -> Vector {
-    (load(x + (row * xStride + column), count) - load(mean + column, count)) - load(meanLow + column, count)
-  }
-
-  @inline(__always)
-  func addEightRows(_ row: Int, _ column: Int, _ beta: Pointer, _ gamma: Pointer, _ count: Int) {
-    let g0 = gradient(row, column, count)
-    let g1 = gradient(row + 1, column, count)
-    let g2 = gradient(row + 2, column, count)
-    let g3 = gradient(row + 3, column, count)
-    let g4 = gradient(row + 4, column, count)
-    let g5 = gradient(row + 5, column, count)
-    let g6 = gradient(row + 6, column, count)
-    let g7 = gradient(row + 7, column, count)
-    lam_store(beta, lam_load(beta) + (((g0 + g1) + (g2 + g3)) + ((g4 + g5) + (g6 + g7))))
-    var even = g0 * centered(row, column, count)
-    var odd = g1 * centered(row + 1, column, count)
-    even = lam_multiply_add(g2, centered(row + 2, column, count), even)
-    odd = lam_multiply_add(g3, centered(row + 3, column, count), odd)
-    even = lam_multiply_add(g4, centered(row + 4, column, count), even)
-    odd = lam_multiply_add(g5, centered(row + 5, column, count), odd)
-    even = lam_multiply_add(g6, centered(row + 6, column, count), even)
-    odd = lam_multiply_add(g7, centered(row + 7, column, count), odd)
+  func addFourRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let mean = load(mean + column, count)
+    let g0 = gradient(row, column, count, masked: masked)
+    let g1 = gradient(row &+ 1, column, count, masked: masked)
+    let g2 = gradient(row &+ 2, column, count, masked: masked)
+    let g3 = gradient(row &+ 3, column, count, masked: masked)
+    let beta = block.beta + column
+    let gamma = block.gamma + column
+    lam_store(beta, lam_load(beta) + ((g0 + g1) + (g2 + g3)))
+    var even = g0 * centered(row, column, mean, count)
+    var odd = g1 * centered(row &+ 1, column, mean, count)
+    even = lam_multiply_add(g2, centered(row &+ 2, column, mean, count), even)
+    odd = lam_multiply_add(g3, centered(row &+ 3, column, mean, count), odd)
     lam_store(gamma, lam_load(gamma) + (even + odd))
   }
 
   @inline(__always)
-  func addRow(_ row: Int, _ column: Int, _ beta: Pointer, _ gamma: Pointer, _ count: Int) {
-    let g = gradient(row, column, count)
+  func addRow(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let g = gradient(row, column, count, masked: masked)
+    let beta = block.beta + column
+    let gamma = block.gamma + column
     lam_store(beta, lam_load(beta) + g)
-    lam_store(gamma, lam_multiply_add(g, centered(row, column, count), lam_load(gamma)))
+    lam_store(gamma, lam_multiply_add(g, centered(row, column, load(mean + column, count), count), lam_load(gamma)))
   }
 }
 
 // MARK: dx
 
-extension BackwardChunk {
-  /// Writes dγ and dβ, leaves dβ/n and inverseDeviation·dγ/n in place of the block sums, and writes dx.
+extension BackwardProblem {
+  /// Writes dx, from the last rows to the first: the sums ended with the last, which the cache still holds.
   @inline(__always)
-  func propagate(_ sums: UnsafeMutablePointer<lam_chunk_sums>, _ dGamma: Pointer, _ dBeta: Pointer) {
-    let meanGradient = lam_chunk_block_beta(sums)!
-    let slope = lam_chunk_block_gamma(sums)!
-    let perRow = lam_splat_doubles(1 / Double(rows))
-    var column = 0
-    while column < columns {
-      let count = min(lanes, columns - column)
-      let inverse = lam_widen(load(inverseDeviation + column, count))
-      let beta = lam_load_doubles(lam_chunk_beta(sums) + column)
-      let gamma = lam_load_doubles(lam_chunk_gamma(sums) + column) * inverse
-      store(dBeta + column, lam_narrow(beta), count)
-      store(dGamma + column, lam_narrow(gamma), count)
-      lam_store(meanGradient + column, lam_narrow(beta * perRow))
-      lam_store(slope + column, lam_narrow(gamma * inverse * perRow))
-      column += lanes
-    }
-    var row = 0
-    while row < rows {
-      let end = min(row + 8, rows)
-      column = 0
-      while column + lanes <= columns {
-        propagateRows(row, end, column, meanGradient, slope, lanes)
-        column += lanes
+  func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool) {
+    let streams = streaming && canStream(dx)
+    if isMasked {
+      if maskInput {
+        propagate(c, dx, masked: true, maskInput: true, streaming: false)
+      } else if streams {
+        propagate(c, dx, masked: true, maskInput: false, streaming: true)
+      } else {
+        propagate(c, dx, masked: true, maskInput: false, streaming: false)
       }
-      if column < columns { propagateRows(row, end, column, meanGradient, slope, columns - column) }
-      row = end
+    } else if maskInput {
+      if streams {
+        propagate(c, dx, masked: false, maskInput: true, streaming: true)
+      } else {
+        propagate(c, dx, masked: false, maskInput: true, streaming: false)
+      }
+    } else if streams {
+      propagate(c, dx, masked: false, maskInput: false, streaming: true)
+    } else {
+      propagate(c, dx, masked: false, maskInput: false, streaming: false)
+    }
+    if streams { lam_end_streaming() }
+  }
+
+  @inline(__always)
+  func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
+    let pairs = dy.columns < longRow
+    var end = dy.rows
+    while end > 0 {
+      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
+      var row = first
+      while pairs && row + 2 <= end {
+        group(c, dx, row, 2, masked: masked, maskInput: maskInput, streaming: streaming)
+        row += 2
+      }
+      while row < end {
+        group(c, dx, row, 1, masked: masked, maskInput: maskInput, streaming: streaming)
+        row += 1
+      }
+      end = first
     }
   }
 
   @inline(__always)
-  func propagateRows(
-    _ first: Int, _ end: Int, _ column: Int, _ meanGradient: Pointer, _ slope: Pointer, _ count: Int
+  func group(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, _ rows: Int, masked: Bool, maskInput: Bool,
+    streaming: Bool
   ) {
-    let c0 = lam_load(meanGradient + column)
-    let c1 = -lam_load(slope + column)
-    var scale = load(inverseDeviation + column, count)
-    if let gamma { scale *= load(gamma + column, count) }
-    for row in first..<end {
-      let g = gradient(row, column, count) - c0
-      var v = scale * lam_multiply_add(c1, centered(row, column, count), g)
-      if maskInput { v = lam_zero_where_not_positive(load(x + (row * xStride + column), count), v) }
-      store(dx + (row * dxStride + column), v, count)
+    var column = 0
+    while column <= dy.columns - lanes {
+      strip(c, dx, row, rows, column, lanes, masked: masked, maskInput: maskInput, streaming: streaming)
+      column &+= lanes
+    }
+    if column < dy.columns {
+      strip(c, dx, row, rows, column, dy.columns - column, masked: masked, maskInput: maskInput, streaming: false)
     }
   }
-}
 
-@inline(__always)
-private func base(_ view: MatrixView<Scalar>?, _ column: Int) -> Pointer? {
-  guard let view else { return nil }
-  return view.base + column
-}
-
-@inline(__always)
-private func stride(_ view: MatrixView<Scalar>?) -> Int {
-  guard let view else { return 0 }
-  return view.stride
+  @inline(__always)
+  func strip(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ first: Int, _ rows: Int, _ column: Int, _ count: Int, masked: Bool,
+    maskInput: Bool, streaming: Bool
+  ) {
+    let mean = load(mean + column, count)
+    let offset = load(c.offset + column, count)
+    let slope = load(c.slope + column, count)
+    let scale = load(c.scale + column, count)
+    for row in first..<first &+ rows {
+      let input = load(x.base + (row &* x.stride &+ column), count)
+      let g = gradient(row, column, count, masked: masked) - offset
+      var v = scale * lam_multiply_add(slope, input - mean, g)
+      if maskInput { v = lam_zero_where_not_positive(input, v) }
+      let to = dx.base + (row &* dx.stride &+ column)
+      if streaming { lam_store_streaming(to, v) } else { store(to, v, count) }
+    }
+  }
 }

@@ -23,58 +23,117 @@ func updateMovingAverage(_ moving: Pointer, _ batch: ConstPointer, _ momentum: D
 
 // MARK: Normalization
 
-/// What a strip of columns is normalized with.
-private struct StripParameters {
-  var mean: Vector
-  var meanLow: Vector
-  var scale: Vector
-  var beta: Vector
-  /// 0 with ReLU, else −∞.
-  var floor: Vector
-
-  @inline(__always)
-  func apply(_ x: Vector) -> Vector {
-    lam_max(lam_multiply_add((x - mean) - meanLow, scale, beta), floor)
-  }
-}
-
 func normalize(
   _ x: MatrixView<Scalar>, _ mean: ConstPointer, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer,
-  _ gamma: ConstPointer?, _ beta: ConstPointer?, _ y: MatrixView<Scalar>, _ relu: Bool
+  _ gamma: ConstPointer?, _ beta: ConstPointer?, _ y: MatrixView<Scalar>, _ relu: Bool, _ mask: BitMatrixView?,
+  _ streaming: Bool
 ) {
-  let floor = relu ? Vector.zero : splat(-Scalar.infinity)
-  var row = 0
-  while row < x.rows {
-    // Eight rows at a time across the whole width: streams that the prefetcher follows, parameters loaded once.
-    let rows = min(8, x.rows - row)
-    let xRow = x.base + row * x.stride
-    let yRow = y.base + row * y.stride
+  var chunk = lam_uninitialized_affine_chunk()
+  let scale = lam_chunk_affine_scale(&chunk)!
+  let offset = lam_chunk_affine_offset(&chunk)!
+  let streams = streaming && canStream(y)
+  var first = 0
+  while first < x.columns {
+    let columns = min(Int(LAM_WIDE_CHUNK_COLUMNS), x.columns - first)
     var column = 0
-    while column < x.columns {
-      let count = min(lanes, x.columns - column)
-      var scale = load(inverseDeviation + column, count)
-      if let gamma { scale *= load(gamma + column, count) }
-      let parameters = StripParameters(
-        mean: load(mean + column, count), meanLow: load(meanLow + column, count), scale: scale,
-        beta: load(beta, column, count), floor: floor)
-      if count == lanes {
-        if rows == 8 {
-          normalizeRows(parameters, xRow + column, x.stride, yRow + column, y.stride, 8, lanes)
-        } else {
-          normalizeRows(parameters, xRow + column, x.stride, yRow + column, y.stride, rows, lanes)
-        }
-      } else {
-        normalizeRows(parameters, xRow + column, x.stride, yRow + column, y.stride, rows, count)
-      }
+    while column < columns {
+      let count = min(lanes, columns - column)
+      var factor = load(inverseDeviation + (first + column), count)
+      if let gamma { factor *= load(gamma + (first + column), count) }
+      let low = load(meanLow + (first + column), count)
+      lam_store(scale + column, factor)
+      lam_store(offset + column, lam_multiply_add(-low, factor, load(beta, first + column, count)))
       column += lanes
     }
-    row += rows
+    let problem = Normalization(
+      x: x.base + first, xStride: x.stride, y: y.base + first, yStride: y.stride, rows: x.rows, columns: columns,
+      mean: mean + first, scale: scale, offset: offset, floor: relu ? Vector.zero : splat(-Scalar.infinity),
+      mask: (mask?.base ?? UnsafeMutablePointer(bitPattern: 64)!) + first / 8, maskStride: mask?.stride ?? 0)
+    if mask != nil {
+      if streams { problem.run(masked: true, streaming: true) } else { problem.run(masked: true, streaming: false) }
+    } else {
+      if streams { problem.run(masked: false, streaming: true) } else { problem.run(masked: false, streaming: false) }
+    }
+    first += columns
   }
+  if streams { lam_end_streaming() }
 }
 
+/// Whether every whole vector of the matrix is a cache line.
 @inline(__always)
-private func normalizeRows(
-  _ parameters: StripParameters, _ x: Pointer, _ xStride: Int, _ y: Pointer, _ yStride: Int, _ rows: Int, _ count: Int
-) {
-  for row in 0..<rows { store(y + row * yStride, parameters.apply(load(x + row * xStride, count)), count) }
+func canStream(_ y: MatrixView<Scalar>) -> Bool {
+  UInt(bitPattern: y.base) % 64 == 0 && y.stride % lanes == 0
+}
+
+/// Columns from which rows are worked on one by one.
+@inline(__always) var longRow: Int { 16 * lanes }
+
+/// A chunk of columns: y = (x − mean)·scale + offset, where offset = β − meanLow·scale.
+private struct Normalization {
+  var x: Pointer
+  var xStride: Int
+  var y: Pointer
+  var yStride: Int
+  var rows: Int
+  var columns: Int
+  var mean: ConstPointer
+  var scale: Pointer
+  var offset: Pointer
+  /// 0 with ReLU, else −∞.
+  var floor: Vector
+  var mask: UnsafeMutablePointer<UInt8>
+  var maskStride: Int
+
+  /// Blocks of rows from the last to the first: the moments before it ended with the last, which the cache still holds.
+  @inline(__always)
+  func run(masked: Bool, streaming: Bool) {
+    // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
+    let pairs = columns < longRow
+    var end = rows
+    while end > 0 {
+      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
+      var row = first
+      while pairs && row + 2 <= end {
+        group(row, 2, masked: masked, streaming: streaming)
+        row += 2
+      }
+      while row < end {
+        group(row, 1, masked: masked, streaming: streaming)
+        row += 1
+      }
+      end = first
+    }
+  }
+
+  @inline(__always)
+  func group(_ row: Int, _ rows: Int, masked: Bool, streaming: Bool) {
+    let from = x + row * xStride
+    let to = y + row * yStride
+    let bits = mask + row * maskStride
+    let wholeVectors = columns - lanes
+    var column = 0
+    while column <= wholeVectors {
+      strip(from, to, bits, rows, column, lanes, masked: masked, streaming: streaming)
+      column &+= lanes
+    }
+    if column < columns {
+      strip(from, to, bits, rows, column, columns - column, masked: masked, streaming: false)
+    }
+  }
+
+  @inline(__always)
+  func strip(
+    _ from: Pointer, _ to: Pointer, _ bits: UnsafeMutablePointer<UInt8>, _ rows: Int, _ column: Int, _ count: Int,
+    masked: Bool, streaming: Bool
+  ) {
+    let mean = load(mean + column, count)
+    let scale = lam_load(scale + column)
+    let offset = lam_load(offset + column)
+    for row in 0..<rows {
+      let v = lam_multiply_add(load(from + (row &* xStride &+ column), count) - mean, scale, offset)
+      if masked { lam_store_bits(bits + (row &* maskStride &+ column / 8), lam_bits_not_below_or_zero(v)) }
+      let y = to + (row &* yStride &+ column)
+      if streaming { lam_store_streaming(y, lam_max(v, floor)) } else { store(y, lam_max(v, floor), count) }
+    }
+  }
 }

@@ -3,56 +3,147 @@
 // Rows are taken in blocks of 64. A block's shift is the mean of up to eight of its rows, spread evenly; the sums of
 // d = x − shift and of d² then follow in one pass. Their cancellation is bounded whatever the data: a block of n rows
 // of which k made the shift has at least k/n of its squared distance from the shift in its own variance. Blocks are
-// merged in Double (Chan, Golub and LeVeque 1979), means as distances from the first block's shift. Rows are taken eight
-// at a time across the whole width, which is eight streams for the prefetcher whatever the stride.
+// merged into panels and panels into the whole in Double (Chan, Golub and LeVeque 1979), means as distances from the
+// first block's shift. Rows are taken eight at a time across the whole width, which is eight streams for the prefetcher
+// whatever the stride.
 
 internal import CKernelShims
 import KernelInterface
 
-/// Rows of a block: its squares are summed in `Scalar`.
-let momentsBlockRows = 64
-
 /// Vectors of a chunk of columns: a block of it stays in the L2 cache.
-private let momentsChunkVectors = 32
+private let momentsChunkVectors = 64
+
+/// Moments of some rows in Double, one of each per column: a mean is origin + distance.
+private struct PartialMoments {
+  var origin: UnsafeMutablePointer<Double>
+  var distance: UnsafeMutablePointer<Double>
+  var squares: UnsafeMutablePointer<Double>
+
+  @inline(__always)
+  init(_ rows: MatrixView<Double>) {
+    origin = rows.base
+    distance = rows.base + rows.stride
+    squares = rows.base + 2 * rows.stride
+  }
+}
 
 func moments(
   _ x: MatrixView<Scalar>, _ mean: Pointer, _ meanLow: Pointer, _ variance: Pointer,
   _ workspace: UnsafeMutablePointer<Double>
 ) {
   // Until the end `mean` holds the block's shift, `meanLow` Σd and `variance` Σd².
-  let origin = workspace
-  let running = workspace + x.columns
-  let squares = workspace + 2 * x.columns
+  let whole = PartialMoments(MatrixView(base: workspace, rows: 3, columns: x.columns))
+  let panel = PartialMoments(MatrixView(base: workspace + 3 * x.columns, rows: 3, columns: x.columns))
+  let panelRows = NormalizationPanels.rows(of: x.rows)
   var row = 0
   while row < x.rows {
-    let rows = min(momentsBlockRows, x.rows - row)
-    var first = 0
-    while first < x.columns {
-      let end = min(first + momentsChunkVectors * lanes, x.columns)
-      let block = x.base + row * x.stride
-      shiftOfBlock(block, rows, x.stride, first, end, mean)
-      sumsOfBlock(block, rows, x.stride, first, end, mean, meanLow, variance)
-      var column = first
-      while column + lanes <= end {
-        merge(row, rows, column, lanes, mean, meanLow, variance, origin, running, squares)
-        column += lanes
-      }
-      if column < end { merge(row, rows, column, end - column, mean, meanLow, variance, origin, running, squares) }
-      first = end
+    let rows = min(panelRows, x.rows - row)
+    let base = x.base + row * x.stride
+    if panelRows == NormalizationPanels.blockRows {
+      // A panel is one block: the same operations without the detour.
+      addBlock(base, rows, x.stride, x.columns, mean, meanLow, variance, before: row, whole)
+    } else {
+      momentsOfPanel(base, rows, x.stride, x.columns, mean, meanLow, variance, row == 0 ? whole : panel)
+      if row > 0 { addPanel(panel, rows: rows, to: whole, before: row, columns: x.columns) }
     }
     row += rows
   }
   var column = 0
-  while column + lanes <= x.columns {
-    finish(x.rows, column, lanes, mean, meanLow, variance, origin, running, squares)
+  while column < x.columns {
+    let count = min(lanes, x.columns - column)
+    finish(
+      x.rows, loadDoubles(whole.origin + column, count), loadDoubles(whole.distance + column, count),
+      loadDoubles(whole.squares + column, count), mean + column, meanLow + column, variance + column, count)
     column += lanes
-  }
-  if column < x.columns {
-    finish(x.rows, column, x.columns - column, mean, meanLow, variance, origin, running, squares)
   }
 }
 
-// MARK: One block
+func partialMoments(_ x: MatrixView<Scalar>, _ partial: MatrixView<Double>, _ scratch: Pointer) {
+  momentsOfPanel(
+    x.base, x.rows, x.stride, x.columns, scratch, scratch + x.columns, scratch + 2 * x.columns, PartialMoments(partial))
+}
+
+func mergeMoments(
+  _ partials: MatrixView<Double>, _ rows: Int, _ mean: Pointer, _ meanLow: Pointer, _ variance: Pointer
+) {
+  let panelRows = NormalizationPanels.rows(of: rows)
+  var column = 0
+  while column < partials.columns {
+    let count = min(lanes, partials.columns - column)
+    var part = partials.base + column
+    let origin = loadDoubles(part, count)
+    var distance = loadDoubles(part + partials.stride, count)
+    var squares = loadDoubles(part + 2 * partials.stride, count)
+    var row = panelRows
+    while row < rows {
+      part += 3 * partials.stride
+      merge(
+        min(panelRows, rows - row), loadDoubles(part, count), loadDoubles(part + partials.stride, count),
+        loadDoubles(part + 2 * partials.stride, count), before: row, origin, &distance, &squares)
+      row += panelRows
+    }
+    finish(rows, origin, distance, squares, mean + column, meanLow + column, variance + column, count)
+    column += lanes
+  }
+}
+
+// MARK: Panels
+
+@inline(__always)
+private func momentsOfPanel(
+  _ x: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
+  _ panel: PartialMoments
+) {
+  var row = 0
+  while row < rows {
+    let count = min(NormalizationPanels.blockRows, rows - row)
+    addBlock(x + row * stride, count, stride, columns, shift, sum, square, before: row, panel)
+    row += count
+  }
+}
+
+/// Adds the moments of `panel`, of `rows` rows, to those of the `before` rows above it.
+@inline(__always)
+private func addPanel(
+  _ panel: PartialMoments, rows: Int, to whole: PartialMoments, before: Int, columns: Int
+) {
+  var column = 0
+  while column < columns {
+    let count = min(lanes, columns - column)
+    var distance = loadDoubles(whole.distance + column, count)
+    var squares = loadDoubles(whole.squares + column, count)
+    merge(
+      rows, loadDoubles(panel.origin + column, count), loadDoubles(panel.distance + column, count),
+      loadDoubles(panel.squares + column, count), before: before, loadDoubles(whole.origin + column, count), &distance,
+      &squares)
+    storeDoubles(whole.distance + column, distance, count)
+    storeDoubles(whole.squares + column, squares, count)
+    column += lanes
+  }
+}
+
+// MARK: Blocks
+
+/// Adds a block of `rows` rows to the moments of the `before` rows above it.
+@inline(__always)
+private func addBlock(
+  _ block: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
+  before: Int, _ whole: PartialMoments
+) {
+  var first = 0
+  while first < columns {
+    let end = min(first + momentsChunkVectors * lanes, columns)
+    shiftOfBlock(block, rows, stride, first, end, shift)
+    sumsOfBlock(block, rows, stride, first, end, shift, sum, square)
+    var column = first
+    while column + lanes <= end {
+      mergeBlock(before, rows, column, lanes, shift, sum, square, whole)
+      column += lanes
+    }
+    if column < end { mergeBlock(before, rows, column, end - column, shift, sum, square, whole) }
+    first = end
+  }
+}
 
 /// The mean of up to eight rows of the block, measured from its first row: exact where a column is constant.
 @inline(__always)
@@ -92,13 +183,14 @@ private func sumsOfBlock(
     store(squares + column, Vector.zero, count)
     column += lanes
   }
+  let wholeVectors = end - lanes
   var row = 0
   while row + 8 <= rows {
     let group = block + row * stride
     column = first
-    while column + lanes <= end {
+    while column <= wholeVectors {
       addEightRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
-      column += lanes
+      column &+= lanes
     }
     if column < end {
       addEightRows(group + column, stride, shift + column, sum + column, squares + column, end - column)
@@ -108,9 +200,9 @@ private func sumsOfBlock(
   while row < rows {
     let single = block + row * stride
     column = first
-    while column + lanes <= end {
+    while column <= wholeVectors {
       addRow(single + column, shift + column, sum + column, squares + column, lanes)
-      column += lanes
+      column &+= lanes
     }
     if column < end { addRow(single + column, shift + column, sum + column, squares + column, end - column) }
     row += 1
@@ -124,12 +216,12 @@ private func addEightRows(
   let s = load(shift, count)
   let d0 = load(x, count) - s
   let d1 = load(x + stride, count) - s
-  let d2 = load(x + 2 * stride, count) - s
-  let d3 = load(x + 3 * stride, count) - s
-  let d4 = load(x + 4 * stride, count) - s
-  let d5 = load(x + 5 * stride, count) - s
-  let d6 = load(x + 6 * stride, count) - s
-  let d7 = load(x + 7 * stride, count) - s
+  let d2 = load(x + 2 &* stride, count) - s
+  let d3 = load(x + 3 &* stride, count) - s
+  let d4 = load(x + 4 &* stride, count) - s
+  let d5 = load(x + 5 &* stride, count) - s
+  let d6 = load(x + 6 &* stride, count) - s
+  let d7 = load(x + 7 &* stride, count) - s
   let total = ((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 + d7))
   let even = lam_multiply_add(d6, d6, lam_multiply_add(d4, d4, lam_multiply_add(d2, d2, d0 * d0)))
   let odd = lam_multiply_add(d7, d7, lam_multiply_add(d5, d5, lam_multiply_add(d3, d3, d1 * d1)))
@@ -146,49 +238,57 @@ private func addRow(_ x: Pointer, _ shift: Pointer, _ sum: Pointer, _ squares: P
 
 // MARK: Merging
 
-/// Adds a block of `rows` rows to the moments of the `before` rows above it.
+/// Adds a block, given by its shift, Σd and Σd², to the moments of the `before` rows above it.
+@inline(__always)
+private func mergeBlock(
+  _ before: Int, _ rows: Int, _ column: Int, _ count: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
+  _ whole: PartialMoments
+) {
+  let total = lam_widen(load(sum + column, count))
+  let blockOrigin = lam_widen(load(shift + column, count))
+  let blockDistance = total * lam_splat_doubles(1 / Double(rows))
+  let blockSquares = lam_widen(load(square + column, count)) - total * blockDistance
+  if before == 0 {
+    storeDoubles(whole.origin + column, blockOrigin, count)
+    storeDoubles(whole.distance + column, blockDistance, count)
+    storeDoubles(whole.squares + column, blockSquares, count)
+  } else {
+    var distance = loadDoubles(whole.distance + column, count)
+    var squares = loadDoubles(whole.squares + column, count)
+    merge(
+      rows, blockOrigin, blockDistance, blockSquares, before: before, loadDoubles(whole.origin + column, count),
+      &distance, &squares)
+    storeDoubles(whole.distance + column, distance, count)
+    storeDoubles(whole.squares + column, squares, count)
+  }
+}
+
+/// Adds the moments of `rows` rows to those of the `before` rows above them (Chan, Golub and LeVeque 1979).
 @inline(__always)
 private func merge(
-  _ before: Int, _ rows: Int, _ column: Int, _ count: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
-  _ origin: UnsafeMutablePointer<Double>, _ running: UnsafeMutablePointer<Double>,
-  _ squares: UnsafeMutablePointer<Double>
+  _ rows: Int, _ partOrigin: lam_doubles, _ partDistance: lam_doubles, _ partSquares: lam_doubles, before: Int,
+  _ origin: lam_doubles, _ distance: inout lam_doubles, _ squares: inout lam_doubles
 ) {
   let n = Double(rows)
-  let total = lam_widen(load(sum + column, count))
-  let blockShift = lam_widen(load(shift + column, count))
-  let blockSquares = lam_widen(load(square + column, count)) - total * total * lam_splat_doubles(1 / n)
-  let distance = total * lam_splat_doubles(1 / n)
-  if before == 0 {
-    storeDoubles(origin + column, blockShift, count)
-    storeDoubles(running + column, distance, count)
-    storeDoubles(squares + column, blockSquares, count)
-  } else {
-    let all = Double(before + rows)
-    let mean = loadDoubles(running + column, count)
-    let delta = ((blockShift - loadDoubles(origin + column, count)) + distance) - mean
-    storeDoubles(running + column, mean + delta * lam_splat_doubles(n / all), count)
-    let between = delta * delta * lam_splat_doubles(Double(before) * n / all)
-    storeDoubles(squares + column, loadDoubles(squares + column, count) + (blockSquares + between), count)
-  }
+  let all = Double(before + rows)
+  let delta = ((partOrigin - origin) + partDistance) - distance
+  distance += delta * lam_splat_doubles(n / all)
+  squares += partSquares + delta * delta * lam_splat_doubles(Double(before) * n / all)
 }
 
 /// The mean as two scalars and the variance.
 @inline(__always)
 private func finish(
-  _ rows: Int, _ column: Int, _ count: Int, _ mean: Pointer, _ meanLow: Pointer, _ variance: Pointer,
-  _ origin: UnsafeMutablePointer<Double>, _ running: UnsafeMutablePointer<Double>,
-  _ squares: UnsafeMutablePointer<Double>
+  _ rows: Int, _ origin: lam_doubles, _ distance: lam_doubles, _ squares: lam_doubles, _ mean: Pointer,
+  _ meanLow: Pointer, _ variance: Pointer, _ count: Int
 ) {
-  // Knuth's two-sum: `sum + error` is origin + running exactly.
-  let a = loadDoubles(origin + column, count)
-  let b = loadDoubles(running + column, count)
-  let sum = a + b
-  let added = sum - a
-  let error = (a - (sum - added)) + (b - added)
+  // Knuth's two-sum: `sum + error` is origin + distance exactly.
+  let sum = origin + distance
+  let added = sum - origin
+  let error = (origin - (sum - added)) + (distance - added)
   let high = lam_narrow(sum)
-  store(mean + column, high, count)
-  store(meanLow + column, lam_narrow((sum - lam_widen(high)) + error), count)
-  let v =
-    lam_max_doubles(loadDoubles(squares + column, count), lam_splat_doubles(0)) * lam_splat_doubles(1 / Double(rows))
-  store(variance + column, lam_narrow(v), count)
+  store(mean, high, count)
+  store(meanLow, lam_narrow((sum - lam_widen(high)) + error), count)
+  let v = lam_max_doubles(squares, lam_splat_doubles(0)) * lam_splat_doubles(1 / Double(rows))
+  store(variance, lam_narrow(v), count)
 }

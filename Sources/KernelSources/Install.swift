@@ -15,9 +15,14 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.activations.logistic = logistics
 
   table.batchNormalization.moments = moments
+  table.batchNormalization.partialMoments = partialMoments
+  table.batchNormalization.mergeMoments = mergeMoments
   table.batchNormalization.inverseDeviation = inverseDeviation
   table.batchNormalization.normalize = normalize
   table.batchNormalization.backward = batchNormalizationBackward
+  table.batchNormalization.partialGradients = partialGradients
+  table.batchNormalization.mergeGradients = mergeGradients
+  table.batchNormalization.propagate = propagateGradient
   table.batchNormalization.updateMovingAverage = updateMovingAverage
 
   table.layerNormalization.forward = layerNormalize
@@ -51,4 +56,5 @@ public func installKernels(in table: KernelTable<Scalar>) {
 
   table.measurement.multiplyAddPeak = multiplyAddPeak
   table.measurement.streamCopy = streamCopy
+  table.measurement.stream = stream
 }

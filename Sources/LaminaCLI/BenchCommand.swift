@@ -63,7 +63,7 @@ struct BenchCommand: ParsableCommand {
       fflush(nil)
     }
 
-    let suites = BenchmarkSuites(isQuick: quick, report: report)
+    let suites = BenchmarkSuites(isQuick: quick, threads: network.threads, report: report)
     if suite == .gemm || suite == .all { try suites.gemm() }
     if suite == .batchnorm || suite == .all { try suites.batchNormalization() }
     if suite == .step || suite == .all { try step(report) }

@@ -12,6 +12,9 @@ public protocol NetworkScalar: KernelScalar, BLASScalar, SafetensorsScalar {
   /// A requirement only so that the compiled step is specialized: the conformances below name concrete types, and the
   /// optimizer makes concrete code of all that they call.
   static func work(on plan: ExecutionPlan<Self>, member: Int)
+
+  /// Does `member`'s share of a normalization; a requirement for the same reason.
+  static func work(on normalization: SharedNormalization<Self>, member: Int)
 }
 
 extension Float: NetworkScalar {
@@ -19,6 +22,10 @@ extension Float: NetworkScalar {
   public static var precisionName: String { "float32" }
   /// The specialized step.
   public static func work(on plan: ExecutionPlan<Float>, member: Int) { plan.performWork(member: member) }
+  /// The specialized normalization.
+  public static func work(on normalization: SharedNormalization<Float>, member: Int) {
+    normalization.performWork(member: member)
+  }
 }
 
 extension Double: NetworkScalar {
@@ -26,4 +33,8 @@ extension Double: NetworkScalar {
   public static var precisionName: String { "float64" }
   /// The specialized step.
   public static func work(on plan: ExecutionPlan<Double>, member: Int) { plan.performWork(member: member) }
+  /// The specialized normalization.
+  public static func work(on normalization: SharedNormalization<Double>, member: Int) {
+    normalization.performWork(member: member)
+  }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import KernelInterface
 import Kernels
 import ReferenceKernels
 import Testing
@@ -10,6 +11,7 @@ private struct Run<Scalar: KernelScalar> {
   let variance: [Scalar]
   let inverse: [Scalar]
   let y: TestMatrix<Scalar>
+  let mask: TestMask
   let dGamma: [Scalar]
   let dBeta: [Scalar]
   let dx: TestMatrix<Scalar>
@@ -26,24 +28,46 @@ private struct Run<Scalar: KernelScalar> {
     var inverse = mean
     var dGamma = mean
     var dBeta = mean
-    var workspace = [Double](repeating: .nan, count: 3 * columns)
+    var workspace = [Double](repeating: .nan, count: 6 * columns)
     let y = TestMatrix<Scalar>(x.rows, columns)
+    let mask = TestMask(x.rows, columns)
     let dx = TestMatrix<Scalar>(x.rows, columns, extra: 5)
     table.moments(x, &mean, &meanLow, &variance, &workspace)
     table.inverseDeviation(variance, 1e-3, &inverse, columns)
     Self.withOptional(gamma) { gamma in
       Self.withOptional(beta) { beta in
-        table.normalize(x, mean, meanLow, inverse, gamma, beta, y.view, relu)
+        table.normalize(x, mean, meanLow, inverse, gamma, beta, y.view, relu, relu ? mask.view : nil, false)
       }
       table.backward(
-        dy, x, relu ? y.view : nil, mean, meanLow, inverse, gamma, &dGamma, &dBeta, dx.view, maskInput)
+        dy, x, relu ? mask.view : nil, mean, meanLow, inverse, gamma, &dGamma, &dBeta, dx.view, maskInput)
     }
     (self.mean, self.meanLow, self.variance, self.inverse) = (mean, meanLow, variance, inverse)
-    (self.dGamma, self.dBeta, self.y, self.dx) = (dGamma, dBeta, y, dx)
+    (self.dGamma, self.dBeta, self.y, self.mask, self.dx) = (dGamma, dBeta, y, mask, dx)
   }
 
   private static func withOptional(_ values: [Scalar]?, _ body: (UnsafePointer<Scalar>?) -> Void) {
     if let values { values.withUnsafeBufferPointer { body($0.baseAddress) } } else { body(nil) }
+  }
+}
+
+/// Bits of a matrix, with guard bytes between the rows.
+private final class TestMask {
+  let view: BitMatrixView
+  private let rows: Int
+  private let bytes: Int
+
+  init(_ rows: Int, _ columns: Int) {
+    self.rows = rows
+    bytes = BitMatrixView.bytes(columns: columns)
+    let base = UnsafeMutablePointer<UInt8>.allocate(capacity: rows * (bytes + 3))
+    base.initialize(repeating: 0x5A, count: rows * (bytes + 3))
+    view = BitMatrixView(base: base, stride: bytes + 3)
+  }
+
+  deinit { view.base.deallocate() }
+
+  var guardsIntact: Bool {
+    (0..<rows).allSatisfy { row in (bytes..<bytes + 3).allSatisfy { view.base[row * view.stride + $0] == 0x5A } }
   }
 }
 
@@ -63,7 +87,12 @@ private func parity<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: Instructio
     let affine = variant < 4
     let run = Run(
       set, x.view, dy.view, gamma: affine ? gamma : nil, beta: affine ? beta : nil, relu: relu, maskInput: maskInput)
-    #expect(run.y.guardsIntact && run.dx.guardsIntact && x.guardsIntact && dy.guardsIntact)
+    #expect(run.y.guardsIntact && run.dx.guardsIntact && x.guardsIntact && dy.guardsIntact && run.mask.guardsIntact)
+    if relu {
+      for row in 0..<rows {
+        for c in 0..<columns { #expect(run.mask.view[row, c] == (run.y[row, c] > 0)) }
+      }
+    }
 
     // The oracle, in Double, from the same inputs and the same mask.
     let x64 = x.inDouble
@@ -85,11 +114,11 @@ private func parity<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: Instructio
       dy64.view, x64.view, output: relu ? mask.view : nil, mean: mean, inverseDeviation: inverse, gamma: gamma64,
       dGamma: &dGamma, dBeta: &dBeta, dx: dx64.view, maskInput: maskInput)
 
-    // Every sum is a tree of eight rows, eight of those in sequence (or up to seven rows), and Double beyond: at most
-    // r = 3 + 8 + 7 roundings of u = ulp/2 relative to Σ|terms|, with two more in each term; the oracle's own sums add
-    // n·u in Double, which counts where Scalar is Double too.
+    // Every sum is a tree of eight or four rows, eight or sixteen of those in sequence (or up to seven or three rows), and
+    // Double beyond: at most r = 2 + 16 + 3 roundings of u = ulp/2 relative to Σ|terms|, with two more in each term; the
+    // oracle's own sums add n·u in Double, which counts where Scalar is Double too.
     let u = Double(Scalar.ulpOfOne) / 2
-    let r = 20 * u + Double(rows) * 0x1p-53
+    let r = 23 * u + Double(rows) * 0x1p-53
     for c in 0..<columns {
       let values = column(x, c)
       let spread = values.map { abs($0 - mean[c]) }.reduce(0, +)
@@ -145,7 +174,78 @@ private func slicesGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
   }
 }
 
+/// Rows shared out by panels give what whole columns do; stores past the caches give what other stores do.
+private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: InstructionSet, rows: Int) {
+  let (columns, alignedStride) = (37, 48)
+  var numbers = TestNumbers(UInt64(rows))
+  let x = TestMatrix<Scalar>(rows, columns) { _, _ in Scalar(100 + numbers.normal()) }
+  let dy = TestMatrix<Scalar>(rows, columns) { _, _ in Scalar(numbers.normal()) }
+  let gamma = (0..<columns).map { _ in Scalar(numbers.uniform() + 0.5) }
+  let beta = (0..<columns).map { _ in Scalar(numbers.normal()) }
+  let whole = Run(set, x.view, dy.view, gamma: gamma, beta: beta, relu: true, maskInput: false)
+
+  let table = Scalar.kernels(for: set).batchNormalization
+  let panelRows = NormalizationPanels.rows(of: rows)
+  let panels = (0..<NormalizationPanels.count(of: rows)).map { $0 * panelRows..<min(rows, ($0 + 1) * panelRows) }
+  #expect(panels.count <= 16 && panels.last?.upperBound == rows)
+  let sums = TestMatrix<Double>(3 * panels.count, columns)
+  let scratch = TestMatrix<Scalar>(3, columns, extra: 0)
+  for index in panels.indices.reversed() {
+    table.partialMoments(x.view.rows(panels[index]), sums.view.rows(3 * index..<3 * index + 3), scratch.pointer)
+  }
+  var mean = [Scalar](repeating: .nan, count: columns)
+  var (low, variance, inverse, dGamma, dBeta) = (mean, mean, mean, mean, mean)
+  table.mergeMoments(sums.view, rows, &mean, &low, &variance)
+  #expect(mean == whole.mean && low == whole.meanLow && variance == whole.variance)
+  table.inverseDeviation(variance, 1e-3, &inverse, columns)
+
+  let memory = UnsafeMutableRawPointer.allocate(
+    byteCount: 2 * rows * alignedStride * MemoryLayout<Scalar>.stride, alignment: 64)
+  defer { memory.deallocate() }
+  let base = memory.bindMemory(to: Scalar.self, capacity: 2 * rows * alignedStride)
+  base.initialize(repeating: .nan, count: 2 * rows * alignedStride)
+  let y = MatrixView(base: base, rows: rows, columns: columns, stride: alignedStride)
+  let dx = MatrixView(base: base + rows * alignedStride, rows: rows, columns: columns, stride: alignedStride)
+  let mask = TestMask(rows, columns)
+  let coefficients = TestMatrix<Scalar>(3, columns)
+  for panel in panels {
+    table.normalize(
+      x.view.rows(panel), mean, low, inverse, gamma, beta, y.rows(panel), true, mask.view.rows(from: panel.lowerBound),
+      true)
+  }
+  for index in panels.indices {
+    table.partialGradients(
+      dy.view.rows(panels[index]), x.view.rows(panels[index]), mask.view.rows(from: panels[index].lowerBound), mean,
+      sums.view.rows(2 * index..<2 * index + 2))
+  }
+  table.mergeGradients(
+    sums.view.rows(0..<2 * panels.count), rows, low, inverse, gamma, &dGamma, &dBeta, coefficients.view)
+  for panel in panels {
+    table.propagate(
+      dy.view.rows(panel), x.view.rows(panel), mask.view.rows(from: panel.lowerBound), mean, coefficients.view,
+      dx.rows(panel), false, true)
+  }
+  #expect(dGamma == whole.dGamma && dBeta == whole.dBeta)
+  #expect(sums.guardsIntact && coefficients.guardsIntact && mask.guardsIntact)
+  for row in 0..<rows {
+    for column in 0..<columns {
+      #expect(y.base[row * alignedStride + column] == whole.y[row, column])
+      #expect(dx.base[row * alignedStride + column] == whole.dx[row, column])
+      #expect(mask.view[row, column] == whole.mask.view[row, column])
+    }
+    #expect((columns..<alignedStride).allSatisfy { base[row * alignedStride + $0].isNaN })
+  }
+}
+
 @Suite struct BatchNormalizationKernelTests {
+  @Test(arguments: supportedSets)
+  func sharedRowsGiveTheSameBits(set: InstructionSet) {
+    for rows in [1, 33, 64, 65, 200, 1024, 1025, 3001] {
+      panelsGiveTheSameBits(Float.self, set, rows: rows)
+      panelsGiveTheSameBits(Double.self, set, rows: rows)
+    }
+  }
+
   @Test(arguments: supportedSets)
   func matchesTheOracle(set: InstructionSet) {
     for rows in awkwardSizes {
@@ -225,7 +325,7 @@ private func slicesGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
     var dGamma = run.dGamma
     var dBeta = run.dBeta
     table.backward(dy.view, x.view, nil, run.mean, run.meanLow, run.inverse, nil, &dGamma, &dBeta, dy.view, false)
-    table.normalize(x.view, run.mean, run.meanLow, run.inverse, nil, nil, x.view, false)
+    table.normalize(x.view, run.mean, run.meanLow, run.inverse, nil, nil, x.view, false, nil, false)
     for row in 0..<33 {
       for column in 0..<37 {
         #expect(dy[row, column] == run.dx[row, column] && x[row, column] == run.y[row, column])

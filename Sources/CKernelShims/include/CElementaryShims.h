@@ -181,18 +181,45 @@ LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_in
 #define LAM_CHUNK_COLUMNS 256
 #endif
 
-/// Column sums of 16 vectors: of a block of rows in scalars, of all rows in doubles.
+/// Column sums of 16 vectors: of a block of rows in scalars, of a panel and of all rows in doubles.
 typedef struct {
   lam_scalar block_beta[LAM_CHUNK_COLUMNS];
   lam_scalar block_gamma[LAM_CHUNK_COLUMNS];
+  lam_scalar scale[LAM_CHUNK_COLUMNS];
   double beta[LAM_CHUNK_COLUMNS];
   double gamma[LAM_CHUNK_COLUMNS];
+  double panel_beta[LAM_CHUNK_COLUMNS];
+  double panel_gamma[LAM_CHUNK_COLUMNS];
 } lam_chunk_sums;
 
+// Without the zeros that Swift's own initializer writes: whoever reads a column has written it.
+LAM_INLINE lam_chunk_sums lam_uninitialized_chunk_sums(void) {
+  lam_chunk_sums sums;
+  return sums;
+}
 LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return sums->block_beta; }
 LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return sums->block_gamma; }
+LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return sums->scale; }
 LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return sums->beta; }
 LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return sums->gamma; }
+LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return sums->panel_beta; }
+LAM_INLINE double *lam_chunk_panel_gamma(lam_chunk_sums *sums) { return sums->panel_gamma; }
+
+#define LAM_WIDE_CHUNK_COLUMNS (4 * LAM_CHUNK_COLUMNS)
+
+/// An affine map of each of 64 vectors of columns.
+typedef struct {
+  lam_scalar scale[LAM_WIDE_CHUNK_COLUMNS];
+  lam_scalar offset[LAM_WIDE_CHUNK_COLUMNS];
+} lam_affine_chunk;
+
+LAM_INLINE lam_affine_chunk lam_uninitialized_affine_chunk(void) {
+  lam_affine_chunk chunk;
+  return chunk;
+}
+LAM_INLINE lam_scalar *lam_chunk_affine_scale(lam_affine_chunk *chunk) { return chunk->scale; }
+LAM_INLINE lam_scalar *lam_chunk_affine_offset(lam_affine_chunk *chunk) { return chunk->offset; }
+
 LAM_INLINE lam_doubles lam_splat_doubles(double x) { return (lam_doubles)x; }
 
 #pragma clang diagnostic pop

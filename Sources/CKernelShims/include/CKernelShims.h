@@ -50,3 +50,4 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CPeakShims.h"
 #include "CIntegerShims.h"
 #include "CTransposeShims.h"
+#include "CMaskShims.h"

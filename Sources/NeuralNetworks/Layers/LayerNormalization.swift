@@ -57,7 +57,7 @@ public struct LayerNormalization: Layer, Equatable, Codable {
 private struct LayerNormalizationOperation<Scalar: NetworkScalar>: CustomLayer {
   private let layer: LayerNormalization
   private let kernels: LayerNormalizationKernels<Scalar>
-  /// Two doubles per feature, and the gradients of γ and β that do not exist. Only `backward` writes here.
+  // Two doubles per feature, and the gradients of γ and β that do not exist. Only `backward` writes here.
   private let workspace: AlignedBuffer<Double>
   private let unwanted: AlignedBuffer<Scalar>
 

@@ -96,7 +96,9 @@ struct BoundNormalization<Scalar: NetworkScalar> {
   var inverseDeviation: UnsafeMutablePointer<Scalar>
   /// The low part of a moving mean: zeros.
   var zeros: UnsafePointer<Scalar>
-  /// 3·count doubles.
+  /// Where ReLU let the output through, kept for the backward pass; nil without ReLU.
+  var mask: BitMatrixView?
+  /// 6·count doubles.
   var workspace: UnsafeMutablePointer<Double>
   /// The layer's switches and settings of this step.
   var control: UnsafePointer<NormalizationControl>

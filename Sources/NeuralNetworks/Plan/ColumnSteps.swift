@@ -17,11 +17,11 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
   let normalize:
     @Sendable (
       MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
-      UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool
+      UnsafePointer<Scalar>?, MatrixView<Scalar>, Bool, BitMatrixView?, Bool
     ) -> Void
   let normalizationBackward:
     @Sendable (
-      MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+      MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
       UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
       MatrixView<Scalar>, Bool
     ) -> Void
@@ -80,7 +80,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
         activationBackward(gradient, saved.rows(0..<rows), gradient, step.activation, step.alpha)
       case .normalization:
         guard let normalization = step.normalization else { continue }
-        normalizeBackward(normalization, step.input.rows(0..<rows), step.output.rows(0..<rows), gradient)
+        normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
       case .dropout:
         dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       }
@@ -101,23 +101,22 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       updateMovingAverage(n.movingMean, n.mean, n.momentum, n.count)
       updateMovingAverage(n.movingVariance, n.variance, n.momentum, n.count)
       inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
-      normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+      normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
     case .inference:
       inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
-      normalize(input, n.movingMean, n.zeros, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+      normalize(input, n.movingMean, n.zeros, n.inverseDeviation, n.gamma, n.beta, output, n.relu, nil, false)
     }
   }
 
   /// The gradient of the training normalization, in place of `gradient`.
   @inline(__always)
   func normalizeBackward(
-    _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>,
-    _ gradient: MatrixView<Scalar>
+    _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
   ) {
     let n = normalization
-    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, output, gradient) }
+    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, gradient) }
     normalizationBackward(
-      gradient, input, n.relu ? output : nil, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient,
+      gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient,
       n.betaGradient, gradient, n.maskInput)
   }
 }

@@ -11,6 +11,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
 
   private let arenaBuffer: AlignedBuffer<Scalar>
   private let doubles: AlignedBuffer<Double>
+  private let maskBuffer: AlignedBuffer<UInt8>
   private let labelBuffer: AlignedBuffer<Int32>
   private var tileArrays: [UnsafeMutableBufferPointer<BoundTile<Scalar>>] = []
   private var stepArrays: [UnsafeMutableBufferPointer<BoundStep<Scalar>>] = []
@@ -23,6 +24,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
     let vectors = network.stages.reduce(0) { $0 + $1.statisticsScalars }
     arenaBuffer = AlignedBuffer(zeroedCapacity: measure.used + vectors)
     doubles = AlignedBuffer(zeroedCapacity: network.stages.reduce(0) { $0 + $1.workspaceDoubles })
+    maskBuffer = AlignedBuffer(zeroedCapacity: network.stages.reduce(0) { $0 + $1.maskBytes(capacity: capacity) })
     let last = network.stages[network.stages.count - 1]
     labelBuffer = AlignedBuffer(zeroedCapacity: capacity * last.outputRowsPerSample)
     labels = labelBuffer.baseAddress
@@ -32,14 +34,16 @@ final class PlanMemory<Scalar: NetworkScalar> {
     inputs = placed.inputs
     targets = placed.targets
     stages = .allocate(capacity: network.stages.count)
-    var binder = StageBinder(store: store, arena: arena, workspace: doubles.baseAddress, capacity: capacity)
+    var binder = StageBinder(
+      store: store, arena: arena, workspace: doubles.baseAddress, masks: maskBuffer.baseAddress, capacity: capacity)
     for (index, layout) in network.stages.enumerated() {
       let bound = try bind(layout, index: index, placed: placed.stages, binder: &binder, network: network)
       (stages.baseAddress! + index).initialize(to: bound)
     }
     extraBuffers = binder.extraBuffers
     precondition(
-      binder.arena.used <= arenaBuffer.capacity && binder.workspace <= doubles.baseAddress + doubles.capacity,
+      binder.arena.used <= arenaBuffer.capacity && binder.workspace <= doubles.baseAddress + doubles.capacity
+        && binder.masks <= maskBuffer.baseAddress + maskBuffer.capacity,
       "the plan's memory was measured too small")
   }
 
@@ -159,8 +163,8 @@ extension StageLayout {
     guard index > 0 else { return false }
     switch steps[index - 1] {
     case .activation(let kind, _, _, let fused): return kind != .linear && !kind.gradientNeedsInput && !fused
-    case .normalization(_, let relu, _): return relu
-    case .dropout: return false
+    // A ReLU after a normalization leaves one bit an element.
+    case .normalization, .dropout: return false
     }
   }
 
@@ -168,7 +172,21 @@ extension StageLayout {
   var statisticsScalars: Int { normalizationCount * 7 * paddedColumns }
 
   /// Doubles of their workspaces.
-  var workspaceDoubles: Int { normalizationCount * 3 * paddedColumns }
+  var workspaceDoubles: Int { normalizationCount * 6 * paddedColumns }
+
+  /// Bytes of the masks of its normalizations.
+  func maskBytes(capacity: Int) -> Int {
+    let masks = steps.count { if case .normalization(_, relu: true, _) = $0 { true } else { false } }
+    let ofTiles = zip(boundaries, boundaries.dropFirst()).map {
+      Self.maskBytes(rows: capacity * outputRowsPerSample, columns: $1 - $0)
+    }
+    return masks * ofTiles.reduce(0, +)
+  }
+
+  /// Bytes of a tile's mask: whole pairs of cache lines, so that tiles share none.
+  static func maskBytes(rows: Int, columns: Int) -> Int {
+    (rows * BitMatrixView.bytes(columns: columns) + 127) / 128 * 128
+  }
 
   private var paddedColumns: Int {
     let columns = if case .innerAxisNormalization(_, _, let features, _) = core { features } else { outputColumns }

@@ -6,17 +6,20 @@ struct StageBinder<Scalar: NetworkScalar> {
   let store: ParameterStore<Scalar>
   var arena: PlanArena<Scalar>
   var workspace: UnsafeMutablePointer<Double>
+  var masks: UnsafeMutablePointer<UInt8>
   /// The largest batch, in samples.
   let capacity: Int
   /// Memory of the normalizations' extra vectors: who binds keeps it.
   private(set) var extraBuffers: [AlignedBuffer<Scalar>] = []
 
   init(
-    store: ParameterStore<Scalar>, arena: PlanArena<Scalar>, workspace: UnsafeMutablePointer<Double>, capacity: Int
+    store: ParameterStore<Scalar>, arena: PlanArena<Scalar>, workspace: UnsafeMutablePointer<Double>,
+    masks: UnsafeMutablePointer<UInt8>, capacity: Int
   ) {
     self.store = store
     self.arena = arena
     self.workspace = workspace
+    self.masks = masks
     self.capacity = capacity
   }
 
@@ -56,7 +59,7 @@ struct StageBinder<Scalar: NetworkScalar> {
       case .normalization(let normalization, let relu, let maskInput):
         var bound = BoundStep(kind: .normalization, input: input, output: output)
         bound.normalization = self.normalization(
-          normalization, count: columns.count, tile: tile, relu: relu, maskInput: maskInput)
+          normalization, rows: output.rows, count: columns.count, tile: tile, relu: relu, maskInput: maskInput)
         result.append(bound)
       case .dropout(let rate, let number):
         var bound = BoundStep(kind: .dropout, input: input, output: output)
@@ -70,9 +73,13 @@ struct StageBinder<Scalar: NetworkScalar> {
   }
 
   private mutating func normalization(
-    _ settings: NetworkBuilder.Normalization, count: Int, tile: Int, relu: Bool, maskInput: Bool
+    _ settings: NetworkBuilder.Normalization, rows: Int, count: Int, tile: Int, relu: Bool, maskInput: Bool
   ) -> BoundNormalization<Scalar> {
-    defer { workspace += 3 * count }
+    let maskStride = BitMatrixView.bytes(columns: count)
+    defer {
+      workspace += 6 * count
+      if relu { masks += StageLayout.maskBytes(rows: rows, columns: count) }
+    }
     let buffer = AlignedBuffer<Scalar>(
       zeroedCapacity: NormalizationExtras<Scalar>.scalars(settings, count: count, capacity: capacity))
     extraBuffers.append(buffer)
@@ -86,7 +93,8 @@ struct StageBinder<Scalar: NetworkScalar> {
       movingMean: settings.movingMean.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
       movingVariance: settings.movingVariance.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
       mean: arena.vector(count), meanLow: arena.vector(count), variance: arena.vector(count),
-      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)), workspace: workspace,
+      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)),
+      mask: relu ? BitMatrixView(base: masks, stride: maskStride) : nil, workspace: workspace,
       control: UnsafePointer(store.normalizations.controls + settings.index), extras: extras)
   }
 
@@ -98,7 +106,7 @@ struct StageBinder<Scalar: NetworkScalar> {
     case .dense, .columns, .softmax: return nil
     case .innerAxisNormalization(let settings, _, let features, let inner):
       return InnerAxisNormalization(
-        normalization(settings, count: features, tile: 0, relu: false, maskInput: false), inner: inner,
+        normalization(settings, rows: rows, count: features, tile: 0, relu: false, maskInput: false), inner: inner,
         elements: rows * layout.outputColumns)
     case .custom(let layer, let parameters):
       guard let layer = layer as? any CustomLayer<Scalar> else {

@@ -83,7 +83,7 @@ final class InnerAxisNormalization<Scalar: NetworkScalar>: WholeOperation {
   ) {
     let dy = pack(gradient, into: packedOther)
     let x = MatrixView(base: packedInput.baseAddress, rows: dy.rows, columns: dy.columns)
-    kernels.normalizeBackward(normalization, x, x, dy)
+    kernels.normalizeBackward(normalization, x, dy)
     unpack(dy, into: inputGradient)
   }
 

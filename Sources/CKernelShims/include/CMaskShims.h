@@ -1,0 +1,65 @@
+// Masks of one bit a lane, and stores that go past the caches; included by CKernelShims.h.
+#pragma once
+#include "CKernelShims.h"
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+// MARK: Bits
+
+#ifdef LAMINA_DOUBLE
+typedef uint8_t lam_lane_bits;
+#else
+typedef uint16_t lam_lane_bits;
+#endif
+
+LAM_INLINE lam_lane_bits lam_load_bits(const uint8_t *p) {
+  lam_lane_bits bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return bits;
+}
+LAM_INLINE void lam_store_bits(uint8_t *p, lam_lane_bits bits) { __builtin_memcpy(p, &bits, sizeof bits); }
+
+#if defined(__AVX512F__) && !defined(LAMINA_DOUBLE)
+/// Bit i: whether lane i is not ≤ 0 (so a NaN's bit is 1).
+LAM_INLINE lam_lane_bits lam_bits_not_below_or_zero(lam_vector v) {
+  return (lam_lane_bits)__builtin_ia32_cmpps512_mask((lam_f16)v, (lam_f16)(lam_vector)0, 0x16, 0xFFFF, 4);
+}
+/// Lane by lane: v where the bit is 1, else 0.
+LAM_INLINE lam_vector lam_keep_bits(lam_vector v, lam_lane_bits bits) {
+  return (lam_vector)__builtin_ia32_selectps_512(bits, (lam_f16)v, (lam_f16)(lam_vector)0);
+}
+#elif defined(__AVX512F__)
+/// Bit i: whether lane i is not ≤ 0 (so a NaN's bit is 1).
+LAM_INLINE lam_lane_bits lam_bits_not_below_or_zero(lam_vector v) {
+  return (lam_lane_bits)__builtin_ia32_cmppd512_mask((lam_d8)v, (lam_d8)(lam_vector)0, 0x16, 0xFF, 4);
+}
+/// Lane by lane: v where the bit is 1, else 0.
+LAM_INLINE lam_vector lam_keep_bits(lam_vector v, lam_lane_bits bits) {
+  return (lam_vector)__builtin_ia32_selectpd_512(bits, (lam_d8)v, (lam_d8)(lam_vector)0);
+}
+#else
+/// Bit i: whether lane i is not ≤ 0 (so a NaN's bit is 1).
+LAM_INLINE lam_lane_bits lam_bits_not_below_or_zero(lam_vector v) {
+  return (lam_lane_bits)~lam_bits(__builtin_convertvector(v <= (lam_vector)0, lam_flags));
+}
+/// Lane by lane: v where the bit is 1, else 0.
+LAM_INLINE lam_vector lam_keep_bits(lam_vector v, lam_lane_bits bits) {
+  lam_integers bit = (lam_integers)1 << lam_lane_numbers();
+  return (((lam_integers)bits & bit) == bit) ? v : (lam_vector)0;
+}
+#endif
+
+// MARK: Streaming stores
+
+/// v to p, a multiple of 64 bytes, past the caches; `lam_end_streaming` before another thread reads it.
+LAM_INLINE void lam_store_streaming(lam_scalar *p, lam_vector v) { __builtin_nontemporal_store(v, (lam_vector *)p); }
+LAM_INLINE void lam_end_streaming(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#else
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+#pragma clang diagnostic pop
