@@ -21,7 +21,7 @@ extension StepKernels {
     } else if control.groups(rows: input.rows) > 1 {
       normalizeGroups(n, control, input, output)
     } else {
-      moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+      takeMoments(n, control, input)
       inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
       if control.renormalizes {
         renormalize(n, control)
@@ -31,6 +31,17 @@ extension StepKernels {
         normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
         if control.updatesStatistics { updateRunningStatistics(n, control, rows: input.rows) }
       }
+    }
+  }
+
+  /// The batch's moments, by weights where the samples have some.
+  private func takeMoments(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>
+  ) {
+    if let weights = control.weights {
+      weightedMoments(n, control, weights, input)
+    } else {
+      moments(input, n.mean, n.meanLow, n.variance, n.workspace)
     }
   }
 
@@ -44,20 +55,30 @@ extension StepKernels {
     } else if control.groups(rows: input.rows) > 1 {
       backwardGroups(n, control, input, gradient)
     } else if control.renormalizes {
-      normalizationBackward(
-        gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.gammaGradient,
-        n.betaGradient, gradient, n.maskInput)
+      backwardByBatch(n, control, n.extras.gamma, input, gradient)
       // y = γ·r·x̂ + γ·d + β: dγ = r·dγ′ + d·dβ′.
       for i in 0..<n.count {
         n.gammaGradient[i] = n.extras.r[i] * n.gammaGradient[i] + n.extras.d[i] * n.betaGradient[i]
       }
     } else {
-      normalizationBackward(
-        gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient, n.betaGradient,
-        gradient, n.maskInput)
+      backwardByBatch(n, control, n.gamma, input, gradient)
     }
     addPenaltyGradient(n.gamma, n.gammaGradient, n.count, control.gammaFactors)
     addPenaltyGradient(n.beta, n.betaGradient, n.count, control.betaFactors)
+  }
+
+  /// The gradient with respect to a batch normalized by its own statistics, with `gamma` in place of γ.
+  private func backwardByBatch(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ gamma: UnsafePointer<Scalar>?,
+    _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
+  ) {
+    if let weights = control.weights {
+      backwardByWeights(n, control, weights, gamma, input, gradient)
+    } else {
+      normalizationBackward(
+        gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, gamma, n.gammaGradient, n.betaGradient,
+        gradient, n.maskInput)
+    }
   }
 
   /// gradient += l1·sign(w) + 2·l2·w.
@@ -79,7 +100,9 @@ extension StepKernels {
       updateMovingAverage(n.movingVariance, n.variance, control.weightOfOld, n.count)
       return
     }
-    let factor = Scalar(Double(rows) / Double(rows - 1))
+    // Weights count as numbers of rows.
+    let count = control.weights == nil ? Double(rows) : control.weightSum * Double(control.positions)
+    let factor = Scalar(count > 1 ? count / (count - 1) : 1)
     for i in 0..<n.count { n.extras.gamma[i] = factor * n.variance[i] }
     updateMovingAverage(n.movingVariance, n.extras.gamma, control.weightOfOld, n.count)
   }
@@ -97,7 +120,7 @@ extension StepKernels {
       return
     }
     n.extras.r.update(from: n.movingMean, count: n.count)
-    moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+    takeMoments(n, control, input)
     updateRunningStatistics(n, control, rows: input.rows)
     n.mean.update(from: n.extras.r, count: n.count)
     n.meanLow.update(from: n.zeros, count: n.count)

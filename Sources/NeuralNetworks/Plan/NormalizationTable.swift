@@ -15,6 +15,9 @@ struct NormalizationControl {
   /// Samples of a ghost batch; 0: no ghost batches.
   var virtualBatchSize = 0
   var positions = 1
+  /// Weight of each sample of the batch in the moments; nil: 1.
+  var weights: UnsafePointer<Double>?
+  var weightSum = 0.0
   var renormalizes = false
   var rmin = 0.0
   var rmax = 1.0
@@ -54,6 +57,11 @@ final class NormalizationTable {
   /// Whether some γ or β does not learn.
   private(set) var hasFrozenParameters = false
 
+  /// The weights of the batch at hand, their sum and how many are above 0.
+  private var weights: (values: UnsafePointer<Double>, sum: Double, positive: Int)?
+  /// Whether the batch at hand has weights.
+  var hasWeights: Bool { weights != nil }
+
   init(_ layers: [NetworkBuilder.Normalization]) {
     self.layers = layers
     switches = layers.map { _ in NormalizationSwitches() }
@@ -92,6 +100,14 @@ final class NormalizationTable {
     refresh()
   }
 
+  /// Sets the weights of the batch at hand in the moments; nil: none.
+  ///
+  /// Where fewer than two values of a feature have a weight, the layer does as in inference.
+  func setWeights(_ new: (values: UnsafePointer<Double>, sum: Double, positive: Int)?) {
+    weights = new
+    refresh()
+  }
+
   /// The first layer that would take the variance of one value per feature, given `samples` samples.
   func layerWithoutVariance(samples: Int, training: Bool) -> String? {
     layers.indices.first { index in
@@ -126,6 +142,15 @@ final class NormalizationTable {
       control.isUnbiased = layer.runningVariance == .unbiased
       control.virtualBatchSize = layer.virtualBatchSize ?? 0
       control.positions = normalization.positions
+      if let weights {
+        if weights.positive * normalization.positions >= 2 {
+          control.weights = weights.values
+          control.weightSum = weights.sum
+        } else if control.tracks {
+          control.usesBatchStatistics = false
+          control.updatesStatistics = false
+        }
+      }
       control.renormalizes = layer.renormalization != nil && control.usesBatchStatistics
       if chosen.learnsParameters {
         control.gammaFactors = layer.gammaRegularizer.flatMap { layer.scale ? $0.factors : nil } ?? (0, 0)
@@ -138,6 +163,7 @@ final class NormalizationTable {
       hasPenalties = hasPenalties || isPenalized
       let usesOwnStatistics =
         control.usesBatchStatistics && !control.renormalizes && control.virtualBatchSize == 0
+        && control.weights == nil
       control.isPlainBackward = usesOwnStatistics && !isPenalized
       control.isPlainForward =
         usesOwnStatistics && control.updatesStatistics && !control.isUnbiased && layer.momentum != .cumulativeAverage
