@@ -19,6 +19,8 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
 
   let inputs: Inputs
   let targets: Targets
+  /// A weight for each sample of the whole data set in the moments of batch normalizations.
+  private(set) var statisticsWeights: [Double]?
   /// The samples in use: all, or a part after `split`.
   let rows: Range<Int>
   /// Shape of one sample.
@@ -111,6 +113,7 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
     inputs = whole.inputs
     targets = whole.targets
     inputShape = whole.inputShape
+    statisticsWeights = whole.statisticsWeights
     self.rows = rows
   }
 
@@ -136,6 +139,26 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
     return Samples(self, rows: rows.lowerBound + range.lowerBound..<rows.lowerBound + range.upperBound)
   }
 
+  /// The same samples with a weight for each in the statistics of batch normalizations; 0 and 1 are Keras's mask.
+  ///
+  /// In training a batch's mean is Σwx/Σw and its variance Σw(x − μ)²/Σw, over all values of a sample alike; every sample
+  /// is normalized by them, and the loss does not change. A batch with fewer than two samples of a weight above 0 is
+  /// normalized as in inference and leaves the running statistics alone. Costs a scalar loop over each normalized matrix.
+  /// - Throws: `ModelError` where there is not one weight per sample, or one is negative or not finite.
+  public func weightingStatistics(by weights: [Double]) throws -> Samples {
+    guard weights.count == count else {
+      throw ModelError.shape(what: "weights", expected: [count], got: [weights.count])
+    }
+    guard weights.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
+      throw ModelError.argument(name: "weights", problem: "must be at least 0 and finite")
+    }
+    var result = self
+    var all = [Double](repeating: 1, count: wholeCount)
+    all.replaceSubrange(rows, with: weights)
+    result.statisticsWeights = all
+    return result
+  }
+
   private static func requireFinite(_ tensor: Tensor<Scalar>, _ what: String) throws {
     let kernels = try Scalar.kernels()
     let finite = tensor.withUnsafeBufferPointer { kernels.reductions.allFinite($0.baseAddress!, $0.count) }
@@ -145,16 +168,24 @@ public struct Samples<Scalar: NetworkScalar>: Sendable {
   /// Calls `body` with the memory that a plan gathers from; row numbers are those of the whole data set.
   func withSource<Result>(_ body: (BatchSource<Scalar>) throws -> Result) rethrows -> Result {
     try withInputs { inputs in
-      switch targets {
-      case .none: try body(BatchSource(inputs: inputs, targets: .none))
-      case .labels(let labels):
-        try labels.withUnsafeBufferPointer {
-          try body(BatchSource(inputs: inputs, targets: .labels($0.baseAddress!)))
-        }
-      case .values(let values):
-        try values.withUnsafeBufferPointer {
-          try body(BatchSource(inputs: inputs, targets: .values($0.baseAddress!)))
-        }
+      guard let statisticsWeights else { return try withTargets(inputs, nil, body) }
+      return try statisticsWeights.withUnsafeBufferPointer { try withTargets(inputs, $0.baseAddress, body) }
+    }
+  }
+
+  private func withTargets<Result>(
+    _ inputs: BatchSource<Scalar>.Inputs, _ weights: UnsafePointer<Double>?,
+    _ body: (BatchSource<Scalar>) throws -> Result
+  ) rethrows -> Result {
+    switch targets {
+    case .none: return try body(BatchSource(inputs: inputs, targets: .none, statisticsWeights: weights))
+    case .labels(let labels):
+      return try labels.withUnsafeBufferPointer {
+        try body(BatchSource(inputs: inputs, targets: .labels($0.baseAddress!), statisticsWeights: weights))
+      }
+    case .values(let values):
+      return try values.withUnsafeBufferPointer {
+        try body(BatchSource(inputs: inputs, targets: .values($0.baseAddress!), statisticsWeights: weights))
       }
     }
   }

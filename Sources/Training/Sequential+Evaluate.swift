@@ -80,6 +80,7 @@ extension Sequential {
     guard data.inputShape == inputShape else {
       throw ModelError.shape(what: "one sample of the inputs", expected: inputShape, got: data.inputShape)
     }
+    if data.statisticsWeights != nil { try checkStatisticsWeights() }
     guard needsTargets else { return }
     guard let loss = configuration?.loss else { throw ModelError.notCompiled }
     switch data.targets {

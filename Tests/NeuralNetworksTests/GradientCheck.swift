@@ -24,6 +24,8 @@ struct GradientCheck {
   var loss: Loss
   /// What inputs, parameters and directions are drawn from.
   var seed: UInt64 = 1
+  /// Weights of the samples in the moments of batch normalizations.
+  var weights: [Double]?
   /// Done to every model before its gradients are looked at.
   var prepare: (Sequential<Double>) throws -> Void = { _ in }
 
@@ -110,7 +112,8 @@ struct GradientCheck {
     var generator = Philox(seed: seed, purpose: "gradient check")
     try model.randomizeVectors(&generator)
     try prepare(model)
-    return (model, try randomSamples(&generator, count: rows, model: model, loss: loss))
+    let samples = try randomSamples(&generator, count: rows, model: model, loss: loss)
+    return (model, try weights.map { try samples.weightingStatistics(by: $0) } ?? samples)
   }
 }
 

@@ -67,6 +67,75 @@ struct NormalizationOptionTests {
     }
   }
 
+  // MARK: Weights
+
+  @Test(
+    "Finite differences with weights in the moments",
+    arguments: [
+      BatchNormalization(), BatchNormalization(convention: .pytorch, gammaRegularizer: .l2(0.1)),
+      BatchNormalization(
+        movingMeanInitializer: .constant(40),
+        renormalization: BatchRenormalization(rmax: .constant(0.75), rmin: 0.75, dmax: .constant(0.5), weightOfOld: 1)),
+    ])
+  func weights(layer: BatchNormalization) throws {
+    for rows in [2, 7, 33] {
+      for chain: [any Layer] in [
+        [Dense(6), layer, Dense(3)], [Dense(6, activation: .relu), layer, Dense(3)],
+        [Dense(6), layer, Activation.relu, Dense(3)],
+      ] {
+        var check = GradientCheck(layers: chain, inputShape: [4], rows: rows, loss: .meanSquaredError)
+        check.weights = (0..<rows).map { $0 == 2 ? 0 : 0.5 + Double($0 % 3) }
+        try check.run()
+        check.inputShape = [3, 4]
+        try check.run()
+      }
+    }
+  }
+
+  @Test("Equal weights are none; a zero takes a row out of the statistics; too few are none at all")
+  func weightedStatistics() throws {
+    func trained(_ rows: Range<Int>, _ weights: [Double]?) throws -> Sequential<Double> {
+      let model = Sequential<Double>(layers: [BatchNormalization(name: "bn"), Dense(2)])
+      try model.compile(optimizer: SGD(), loss: .meanSquaredError, threads: 1)
+      try model.build(inputShape: [3])
+      var generator = Philox(seed: 1, purpose: "weights")
+      let samples = try randomSamples(&generator, count: 9, model: model, loss: .meanSquaredError)[rows]
+      try model.trainOnBatch(try weights.map { try samples.weightingStatistics(by: $0) } ?? samples)
+      return model
+    }
+    func statistics(_ model: Sequential<Double>) throws -> [Double] {
+      try model.parameter("bn.moving_mean").scalars + model.parameter("bn.moving_variance").scalars
+    }
+    let plain = try statistics(trained(0..<9, nil))
+    for weight in [1, 0.25] {
+      let weighted = try statistics(trained(0..<9, [Double](repeating: weight, count: 9)))
+      for (one, other) in zip(weighted, plain) { #expect(abs(one - other) <= 64 * 1.0.ulp) }
+    }
+    let seven = try statistics(trained(0..<7, nil))
+    let masked = try statistics(trained(0..<9, [1, 1, 1, 1, 1, 1, 1, 0, 0]))
+    for (one, other) in zip(masked, seven) { #expect(abs(one - other) <= 64 * 1.0.ulp) }
+    #expect(try statistics(trained(0..<9, [0, 0, 0, 0, 0, 0, 0, 0, 1])) == [0, 0, 0, 1, 1, 1])
+    #expect(throws: ModelError.self) { try trained(0..<9, [1]) }
+    #expect(throws: ModelError.self) { try trained(0..<2, [1, -1]) }
+    // Weights of one batch are not those of the next.
+    let model = try trained(0..<9, [1, 1, 0, 0, 0, 0, 0, 0, 0])
+    let before = try statistics(model)
+    var generator = Philox(seed: 2, purpose: "weights")
+    let x = Tensor<Double>(shape: [9, 3]) { _ in generator.nextNormal() }
+    try model.trainOnBatch(Samples(x, targets: .zeros([9, 2])))
+    for column in 0..<3 {
+      let mean = (0..<9).reduce(0) { $0 + x[$1, column] } / 9
+      let expected = 0.99 * before[column] + 0.01 * mean
+      #expect(try abs(statistics(model)[column] - expected) <= 64 * 1.0.ulp)
+    }
+    let ghosts = Sequential<Double>(layers: [BatchNormalization(virtualBatchSize: 4)])
+    try ghosts.compile(optimizer: SGD(), loss: .meanSquaredError)
+    #expect(throws: ModelError.self) {
+      try ghosts.trainOnBatch(
+        Samples(.zeros([8, 3]), targets: .zeros([8, 3])).weightingStatistics(by: [Double](repeating: 1, count: 8)))
+    }
+  }
+
   // MARK: Conventions
 
   @Test("Conventions set three things, each of which can be set alone")

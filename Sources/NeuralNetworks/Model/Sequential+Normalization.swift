@@ -91,6 +91,15 @@ extension Sequential {
     }
   }
 
+  /// Refuses weights in the moments where ghost batches are cut.
+  ///
+  /// - Throws: `ModelError.layer`.
+  package func checkStatisticsWeights() throws {
+    guard let layer = store?.normalizations.layers.first(where: { $0.layer.virtualBatchSize != nil }) else { return }
+    throw ModelError.layer(
+      name: layer.layerName, problem: "ghost batches (virtualBatchSize) take no weights in their moments")
+  }
+
   /// What a ragged batch does with running statistics otherwise than the switches say; nil: nothing.
   package func overrideStatistics(_ override: StatisticsOverride?) {
     store?.normalizations.setOverride(override)

@@ -22,9 +22,12 @@ package struct BatchSource<Scalar: NetworkScalar> {
 
   package var inputs: Inputs
   package var targets: Targets
+  /// A weight per sample in the moments of batch normalizations; nil: all 1.
+  package var statisticsWeights: UnsafePointer<Double>?
 
-  package init(inputs: Inputs, targets: Targets) {
+  package init(inputs: Inputs, targets: Targets, statisticsWeights: UnsafePointer<Double>? = nil) {
     self.inputs = inputs
     self.targets = targets
+    self.statisticsWeights = statisticsWeights
   }
 }

@@ -114,7 +114,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
   ) {
     let n = normalization
-    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, output, gradient) }
+    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, gradient) }
     normalizationBackward(
       gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient,
       n.betaGradient, gradient, n.maskInput)

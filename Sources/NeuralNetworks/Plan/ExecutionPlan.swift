@@ -33,6 +33,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   private let memory: PlanMemory<Scalar>
   private let scratchMemory: AlignedBuffer<Scalar>
   private let scratchPerMember: Int
+  private var statisticsWeights = AlignedBuffer<Double>(zeroedCapacity: 0)
 
   // The job at hand, set by the caller before the team is started.
   var task = Task.train
@@ -177,6 +178,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.step = step
     sampleCount = samples
     let normalizations = store.normalizations
+    if source.statisticsWeights != nil || normalizations.hasWeights { setWeights(source, indices, samples) }
     if task == .train { stepGuard?.begin() }
     if normalizations.needsPreparation, task != .infer, task != .evaluate {
       normalizations.prepare(step: step, store: store)
@@ -189,6 +191,23 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     // The loss is a sum over rows, of which the mean is reported.
     if penalty > 0 { sums.loss += penalty * Double(samples * stages[trainingStages - 1].outputRowsPerSample) }
     return sums
+  }
+
+  /// Hands the weights of the batch at hand to the normalizations, or takes the last ones away.
+  private func setWeights(_ source: BatchSource<Scalar>, _ indices: UnsafePointer<Int32>, _ samples: Int) {
+    guard let all = source.statisticsWeights, task == .train || task == .gradients else {
+      return store.normalizations.setWeights(nil)
+    }
+    if statisticsWeights.capacity < samples { statisticsWeights = AlignedBuffer(uninitializedCapacity: capacity) }
+    let weights = statisticsWeights.baseAddress
+    var sum = 0.0
+    var positive = 0
+    for sample in 0..<samples {
+      weights[sample] = all[Int(indices[sample])]
+      sum += weights[sample]
+      if weights[sample] > 0 { positive += 1 }
+    }
+    store.normalizations.setWeights((values: UnsafePointer(weights), sum: sum, positive: positive))
   }
 
   /// Memory of one member's own.

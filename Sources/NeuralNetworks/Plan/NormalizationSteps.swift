@@ -10,55 +10,75 @@ extension StepKernels {
     if mode == .inference {
       if control.tracks {
         inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
-        normalize(input, n.movingMean, n.zeros, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+        normalize(input, n.movingMean, n.zeros, n.inverseDeviation, n.gamma, n.beta, output, n.relu, nil, false)
       } else {
         moments(input, n.mean, n.meanLow, n.variance, n.workspace)
         inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
-        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, nil, false)
       }
     } else if !control.usesBatchStatistics {
       normalizeByRunningStatistics(n, control, input, output)
     } else if control.groups(rows: input.rows) > 1 {
       normalizeGroups(n, control, input, output)
     } else {
-      moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+      takeMoments(n, control, input)
       inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
       if control.renormalizes {
         renormalize(n, control)
-        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.extras.beta, output, n.relu)
+        normalize(
+          input, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.extras.beta, output, n.relu, n.mask, false)
       } else {
-        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
         if control.updatesStatistics { updateRunningStatistics(n, control, rows: input.rows) }
       }
     }
   }
 
+  /// The batch's moments, by weights where the samples have some.
+  private func takeMoments(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>
+  ) {
+    if let weights = control.weights {
+      weightedMoments(n, control, weights, input)
+    } else {
+      moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+    }
+  }
+
   /// Backward by the layer's control, in place of `gradient`.
   func normalizeBackwardByOptions(
-    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>,
-    _ gradient: MatrixView<Scalar>
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
   ) {
     let control = n.control.pointee
-    let clamped = n.relu ? output : nil
     if !control.usesBatchStatistics {
-      backwardByGivenStatistics(n, input, clamped, gradient)
+      backwardByGivenStatistics(n, input, gradient)
     } else if control.groups(rows: input.rows) > 1 {
-      backwardGroups(n, control, input, clamped, gradient)
+      backwardGroups(n, control, input, gradient)
     } else if control.renormalizes {
-      normalizationBackward(
-        gradient, input, clamped, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.gammaGradient,
-        n.betaGradient, gradient, n.maskInput)
+      backwardByBatch(n, control, n.extras.gamma, input, gradient)
       // y = γ·r·x̂ + γ·d + β: dγ = r·dγ′ + d·dβ′.
       for i in 0..<n.count {
         n.gammaGradient[i] = n.extras.r[i] * n.gammaGradient[i] + n.extras.d[i] * n.betaGradient[i]
       }
     } else {
-      normalizationBackward(
-        gradient, input, clamped, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient, n.betaGradient,
-        gradient, n.maskInput)
+      backwardByBatch(n, control, n.gamma, input, gradient)
     }
     addPenaltyGradient(n.gamma, n.gammaGradient, n.count, control.gammaFactors)
     addPenaltyGradient(n.beta, n.betaGradient, n.count, control.betaFactors)
+  }
+
+  /// The gradient with respect to a batch normalized by its own statistics, with `gamma` in place of γ.
+  private func backwardByBatch(
+    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ gamma: UnsafePointer<Scalar>?,
+    _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
+  ) {
+    if let weights = control.weights {
+      backwardByWeights(n, control, weights, gamma, input, gradient)
+    } else {
+      normalizationBackward(
+        gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, gamma, n.gammaGradient, n.betaGradient,
+        gradient, n.maskInput)
+    }
   }
 
   /// gradient += l1·sign(w) + 2·l2·w.
@@ -80,7 +100,9 @@ extension StepKernels {
       updateMovingAverage(n.movingVariance, n.variance, control.weightOfOld, n.count)
       return
     }
-    let factor = Scalar(Double(rows) / Double(rows - 1))
+    // Weights count as numbers of rows.
+    let count = control.weights == nil ? Double(rows) : control.weightSum * Double(control.positions)
+    let factor = Scalar(count > 1 ? count / (count - 1) : 1)
     for i in 0..<n.count { n.extras.gamma[i] = factor * n.variance[i] }
     updateMovingAverage(n.movingVariance, n.extras.gamma, control.weightOfOld, n.count)
   }
@@ -94,21 +116,20 @@ extension StepKernels {
     guard control.updatesStatistics else {
       n.mean.update(from: n.movingMean, count: n.count)
       n.meanLow.update(from: n.zeros, count: n.count)
-      normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+      normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
       return
     }
     n.extras.r.update(from: n.movingMean, count: n.count)
-    moments(input, n.mean, n.meanLow, n.variance, n.workspace)
+    takeMoments(n, control, input)
     updateRunningStatistics(n, control, rows: input.rows)
     n.mean.update(from: n.extras.r, count: n.count)
     n.meanLow.update(from: n.zeros, count: n.count)
-    normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu)
+    normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
   }
 
   /// The gradient with the statistics as constants: dβ = Σdy, dγ = Σdy·x̂, dx = γ·dy/√(σ² + ε).
   private func backwardByGivenStatistics(
-    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ clamped: MatrixView<Scalar>?,
-    _ gradient: MatrixView<Scalar>
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
   ) {
     let betaSums = n.workspace
     let gammaSums = n.workspace + n.count
@@ -116,9 +137,10 @@ extension StepKernels {
     for row in 0..<gradient.rows {
       let dy = gradient.base + row * gradient.stride
       let x = input.base + row * input.stride
-      let y = clamped.map { $0.base + row * $0.stride }
+      let bits = n.mask.map { $0.base + row * $0.stride }
       for i in 0..<n.count {
-        let slope = y.map { $0[i] <= 0 } ?? false ? 0 : dy[i]
+        let isCut = bits.map { ($0[i / 8] >> UInt8(i % 8)) & 1 == 0 } ?? false
+        let slope = isCut ? 0 : dy[i]
         let centered = (x[i] - n.mean[i]) - n.meanLow[i]
         betaSums[i] += Double(slope)
         gammaSums[i] += Double(slope * centered)
@@ -183,7 +205,8 @@ extension StepKernels {
       let x = input.rows(rows)
       moments(x, mean, low, variance, n.workspace)
       inverseDeviation(variance, n.epsilon, inverse, n.count)
-      normalize(x, mean, low, inverse, n.gamma, n.beta, output.rows(rows), n.relu)
+      normalize(
+        x, mean, low, inverse, n.gamma, n.beta, output.rows(rows), n.relu, n.mask?.rows(from: rows.lowerBound), false)
     }
     guard control.updatesStatistics else { return }
     // The moments of the whole batch: variance within the groups and between them.
@@ -212,7 +235,7 @@ extension StepKernels {
 
   private func backwardGroups(
     _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
-    _ clamped: MatrixView<Scalar>?, _ gradient: MatrixView<Scalar>
+    _ gradient: MatrixView<Scalar>
   ) {
     let groups = control.groups(rows: input.rows)
     for group in 0..<groups {
@@ -221,7 +244,8 @@ extension StepKernels {
       let dy = gradient.rows(rows)
       let (dGamma, dBeta) = group == 0 ? (n.gammaGradient, n.betaGradient) : (n.extras.gamma, n.extras.beta)
       normalizationBackward(
-        dy, input.rows(rows), clamped.map { $0.rows(rows) }, mean, mean + n.count, mean + 3 * n.count, n.gamma, dGamma,
+        dy, input.rows(rows), n.mask?.rows(from: rows.lowerBound), mean, mean + n.count, mean + 3 * n.count, n.gamma,
+        dGamma,
         dBeta, dy, n.maskInput)
       guard group > 0 else { continue }
       for i in 0..<n.count {

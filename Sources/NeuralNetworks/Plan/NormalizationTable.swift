@@ -15,6 +15,9 @@ struct NormalizationControl {
   /// Samples of a ghost batch; 0: no ghost batches.
   var virtualBatchSize = 0
   var positions = 1
+  /// Weight of each sample of the batch in the moments; nil: 1.
+  var weights: UnsafePointer<Double>?
+  var weightSum = 0.0
   var renormalizes = false
   var rmin = 0.0
   var rmax = 1.0
@@ -56,6 +59,11 @@ final class NormalizationTable {
   /// Whether some γ or β does not learn.
   private(set) var hasFrozenParameters = false
 
+  /// The weights of the batch at hand, their sum and how many are above 0.
+  private var weights: (values: UnsafePointer<Double>, sum: Double, positive: Int)?
+  /// Whether the batch at hand has weights.
+  var hasWeights: Bool { weights != nil }
+
   init(_ layers: [NetworkBuilder.Normalization]) {
     self.layers = layers
     switches = layers.map { _ in NormalizationSwitches() }
@@ -91,6 +99,14 @@ final class NormalizationTable {
   func setOverride(_ override: StatisticsOverride?) {
     guard override != stepOverride else { return }
     stepOverride = override
+    refresh()
+  }
+
+  /// Sets the weights of the batch at hand in the moments; nil: none.
+  ///
+  /// Where fewer than two values of a feature have a weight, the layer does as in inference.
+  func setWeights(_ new: (values: UnsafePointer<Double>, sum: Double, positive: Int)?) {
+    weights = new
     refresh()
   }
 
@@ -131,6 +147,15 @@ final class NormalizationTable {
       control.isUnbiased = layer.runningVariance == .unbiased
       control.virtualBatchSize = layer.virtualBatchSize ?? 0
       control.positions = normalization.positions
+      if let weights {
+        if weights.positive * normalization.positions >= 2 {
+          control.weights = weights.values
+          control.weightSum = weights.sum
+        } else if control.tracks {
+          control.usesBatchStatistics = false
+          control.updatesStatistics = false
+        }
+      }
       control.renormalizes = layer.renormalization != nil && control.usesBatchStatistics
       if stepOverride == .observe {
         control.weightOfOld = 0
@@ -149,6 +174,7 @@ final class NormalizationTable {
       hasPenalties = hasPenalties || isPenalized
       let usesOwnStatistics =
         control.usesBatchStatistics && !control.renormalizes && control.virtualBatchSize == 0
+        && control.weights == nil
       control.isPlainBackward = usesOwnStatistics && !isPenalized
       control.isPlainForward =
         usesOwnStatistics && control.updatesStatistics && !control.isUnbiased && layer.momentum != .cumulativeAverage
