@@ -75,7 +75,7 @@ extension KernelSelfTest {
       inverseDeviation: inverse.converted(to: Double.self).pointer, gamma: gamma.converted(to: Double.self).pointer,
       dGamma: exactGamma.pointer, dBeta: exactBeta.pointer, dx: exact.view, maskInput: false)
 
-    // x̂ rounds three times and each sum at most 23; terms are |dy| and |dy·x̂| summed over the rows.
+    // x̂ rounds three times and each sum at most 21; terms are |dy| and |dy·x̂| summed over the rows.
     let peak = (x.largest + whole.largest) * inverse.largest
     let name = "batchNormalization.backward\(y == nil ? "" : " relu")"
     let sum = Double(rows) * dy.largest

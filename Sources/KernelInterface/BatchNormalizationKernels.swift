@@ -86,5 +86,50 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
   /// `(moving, batch, momentum, count)`: moving = momentum·moving + (1 − momentum)·batch (Keras's rule).
   public var updateMovingAverage: (@Sendable (Pointer, UnsafePointer<Scalar>, Double, Int) -> Void)!
 
+  // MARK: Given statistics, weights and residuals
+
+  /// `backward` where mean and variance were given, not taken from x: dx = γ·inverseDeviation·dy, dγ and dβ as there.
+  public var backwardGivenStatistics:
+    (
+      @Sendable (
+        MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+        UnsafePointer<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, MatrixView<Scalar>, Bool
+      ) -> Void
+    )!
+
+  /// `(x, weights, mean, meanLow, variance)`: mean = Σw·x/Σw and variance = Σw·(x − mean)²/Σw, one weight ≥ 0 a row.
+  ///
+  /// Rows of weight 0 are not read, so that padding may hold anything; where all weights are 0, so are the results.
+  public var weightedMoments:
+    (@Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>, Pointer, Pointer, Pointer) -> Void)!
+
+  /// `(dy, x, weights, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput)`: the gradient through
+  /// `weightedMoments`.
+  ///
+  /// With w̃ = w/Σw, dβ = Σ dy and dγ = Σ dy·x̂ over all rows: dx = γ·inverseDeviation·(dy − w̃·(dβ + x̂·dγ)). A row of weight
+  /// 0 is normalized like the others, so x must be finite where dy is to count.
+  public var weightedBackward:
+    (
+      @Sendable (
+        MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Scalar>, BitMatrixView?, UnsafePointer<Scalar>,
+        UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, MatrixView<Scalar>, Bool
+      ) -> Void
+    )!
+
+  /// `(x, mean, meanLow, inverseDeviation, gamma, beta, residual, y, relu, mask)`: y = normalized x + residual, clamped at
+  /// 0 with `relu`; `mask` as in `normalize`. y may be x or the residual.
+  ///
+  /// The gradient of the residual is `keepMasked` of dy, that of x `backward` with the same mask.
+  public var normalizeAndAdd:
+    (
+      @Sendable (
+        MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+        UnsafePointer<Scalar>?, UnsafePointer<Scalar>?, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?
+      ) -> Void
+    )!
+
+  /// `(dy, mask, result)`: dy where the bit is 1, else 0. result may be dy.
+  public var keepMasked: (@Sendable (MatrixView<Scalar>, BitMatrixView, MatrixView<Scalar>) -> Void)!
+
   init() {}
 }

@@ -1,7 +1,8 @@
 // The training gradient: the sums over the rows, then dx.
 //
-// Sums run over blocks of 64 rows in `Scalar`, four rows by a tree, and over blocks and panels in Double: the error of a
-// sum of n terms is that of about eighteen roundings, whatever n. meanLow enters once per column, not once per element:
+// Sums run over blocks of 64 rows in `Scalar`, by groups of eight, and over blocks and panels in Double: the error of a
+// sum of n terms is that of about twelve roundings, whatever n. A group's rows are taken all at a time where they are
+// short and in pairs where they are long, as for the moments. meanLow enters once per column, not once per element:
 // Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
 
 internal import CKernelShims
@@ -12,13 +13,47 @@ func batchNormalizationBackward(
   _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
   _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool
 ) {
+  backward(
+    dy, x, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput,
+    perRow: 1 / Double(dy.rows), weights: nil)
+}
+
+func givenStatisticsBackward(
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
+  _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
+  _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool
+) {
+  backward(
+    dy, x, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput, perRow: 0, weights: nil)
+}
+
+func weightedBackward(
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ weights: ConstPointer, _ mask: BitMatrixView?,
+  _ mean: ConstPointer, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?,
+  _ dGamma: Pointer, _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool
+) {
+  let total = sumOfWeights(weights, dy.rows)
+  backward(
+    dy, x, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput,
+    perRow: total > 0 ? 1 / total : 0, weights: weights)
+}
+
+/// The gradient where a row's share in the statistics is perRow, times its weight where there are weights.
+@inline(__always)
+private func backward(
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
+  _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
+  _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool, perRow: Double, weights: ConstPointer?
+) {
   var sums = lam_uninitialized_chunk_sums()
   let panelRows = NormalizationPanels.rows(of: dy.rows)
   var first = 0
   while first < dy.columns {
     let columns = min(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
     let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
-    let block = BlockSums(beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums))
+    let block = BlockSums(
+      beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
+      groupGamma: lam_chunk_group_gamma(&sums))
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
     if panelRows == NormalizationPanels.blockRows {
@@ -38,12 +73,16 @@ func batchNormalizationBackward(
     while column < columns {
       let count = min(lanes, columns - column)
       finish(
-        dy.rows, lam_load_doubles(whole.beta + column), lam_load_doubles(whole.gamma + column),
+        perRow, lam_load_doubles(whole.beta + column), lam_load_doubles(whole.gamma + column),
         meanLow + first + column, inverseDeviation + first + column, offset(gamma, first + column),
         dGamma + first + column, dBeta + first + column, coefficients.offset(by: column), count)
       column += lanes
     }
-    problem.propagate(coefficients, dx.columns(first..<first + columns), maskInput, false)
+    if let weights {
+      problem.propagate(coefficients, dx.columns(first..<first + columns), weights, maskInput)
+    } else {
+      problem.propagate(coefficients, dx.columns(first..<first + columns), maskInput, false)
+    }
     first += columns
   }
 }
@@ -58,7 +97,9 @@ func partialGradients(
   while first < dy.columns {
     let columns = min(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
     let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
-    let block = BlockSums(beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums))
+    let block = BlockSums(
+      beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
+      groupGamma: lam_chunk_group_gamma(&sums))
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
     problem.sums(0, dy.rows, panel, block, columns)
@@ -90,7 +131,8 @@ func mergeGradients(
       row += 2
     }
     finish(
-      rows, beta, slope, meanLow + column, inverseDeviation + column, offset(gamma, column), dGamma + column,
+      1 / Double(rows), beta, slope, meanLow + column, inverseDeviation + column, offset(gamma, column),
+      dGamma + column,
       dBeta + column, result.offset(by: column), count)
     column += lanes
   }
@@ -105,10 +147,12 @@ func propagateGradient(
 
 // MARK: What the two passes share
 
-/// Σ dy and Σ dy·(x − mean) of each column, over a block.
+/// Σ dy and Σ dy·(x − mean) of each column, over a block and over a group of eight rows.
 private struct BlockSums {
   var beta: Pointer
   var gamma: Pointer
+  var groupBeta: Pointer
+  var groupGamma: Pointer
 }
 
 /// The same over a panel or all rows.
@@ -143,6 +187,12 @@ private struct Coefficients {
   }
 }
 
+/// Whether the rows of a panel make a matrix that the L2 cache cannot have kept.
+@inline(__always)
+func comesFromMemory(_ panel: MatrixView<Scalar>) -> Bool {
+  panel.rows * panel.stride * MemoryLayout<Scalar>.stride >= 1 << 19
+}
+
 @inline(__always)
 private func add(_ panel: GradientSums, to whole: GradientSums, _ columns: Int) {
   var column = 0
@@ -158,7 +208,8 @@ private func add(_ panel: GradientSums, to whole: GradientSums, _ columns: Int) 
 /// Writes dγ, dβ and what dx is made with: dx = γ·inverse·(dy − dβ/n − (x − mean − meanLow)·inverse·dγ/n).
 @inline(__always)
 private func finish(
-  _ rows: Int, _ beta: lam_doubles, _ products: lam_doubles, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer,
+  _ share: Double, _ beta: lam_doubles, _ products: lam_doubles, _ meanLow: ConstPointer,
+  _ inverseDeviation: ConstPointer,
   _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ coefficients: Coefficients, _ count: Int
 ) {
   let inverse = lam_widen(load(inverseDeviation, count))
@@ -166,7 +217,7 @@ private func finish(
   let gammaSum = (products - low * beta) * inverse
   store(dBeta, lam_narrow(beta), count)
   store(dGamma, lam_narrow(gammaSum), count)
-  let perRow = lam_splat_doubles(1 / Double(rows))
+  let perRow = lam_splat_doubles(share)
   let slope = gammaSum * inverse * perRow
   var scale = inverse
   if let gamma { scale *= lam_widen(load(gamma, count)) }
@@ -254,15 +305,31 @@ extension BackwardProblem {
       lam_store(block.gamma + column, Vector.zero)
       column += lanes
     }
+    // Rows from memory are asked for early: the prefetchers alone leave a third of its rate unused.
+    let ahead = columns >= longRow && comesFromMemory(dy)
+    let pairs = ahead || columns >= 2 * longRow
     var row = first
-    while row + 4 <= end {
-      column = 0
-      while column <= columns - lanes {
-        addFourRows(row, column, block, lanes, masked: masked)
-        column &+= lanes
+    while row + 8 <= end {
+      if pairs {
+        for pair in 0..<4 {
+          column = 0
+          while column <= columns - lanes {
+            addPair(pair, row &+ 2 &* pair, column, block, lanes, masked: masked, ahead: ahead)
+            column &+= lanes
+          }
+          if column < columns {
+            addPair(pair, row &+ 2 &* pair, column, block, columns - column, masked: masked, ahead: ahead)
+          }
+        }
+      } else {
+        column = 0
+        while column <= columns - lanes {
+          addEightRows(row, column, block, lanes, masked: masked)
+          column &+= lanes
+        }
+        if column < columns { addEightRows(row, column, block, columns - column, masked: masked) }
       }
-      if column < columns { addFourRows(row, column, block, columns - column, masked: masked) }
-      row += 4
+      row += 8
     }
     while row < end {
       column = 0
@@ -275,21 +342,54 @@ extension BackwardProblem {
     }
   }
 
+  /// Σ dy and Σ dy·(x − mean) of two rows, of which the group's sums are made.
   @inline(__always)
-  func addFourRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let mean = load(mean + column, count)
+  func pairOfRows(
+    _ row: Int, _ column: Int, _ mean: Vector, _ count: Int, _ products: inout Vector, masked: Bool
+  ) -> Vector {
     let g0 = gradient(row, column, count, masked: masked)
     let g1 = gradient(row &+ 1, column, count, masked: masked)
-    let g2 = gradient(row &+ 2, column, count, masked: masked)
-    let g3 = gradient(row &+ 3, column, count, masked: masked)
-    let beta = block.beta + column
-    let gamma = block.gamma + column
-    lam_store(beta, lam_load(beta) + ((g0 + g1) + (g2 + g3)))
-    var even = g0 * centered(row, column, mean, count)
-    var odd = g1 * centered(row &+ 1, column, mean, count)
-    even = lam_multiply_add(g2, centered(row &+ 2, column, mean, count), even)
-    odd = lam_multiply_add(g3, centered(row &+ 3, column, mean, count), odd)
-    lam_store(gamma, lam_load(gamma) + (even + odd))
+    products = lam_multiply_add(
+      g1, centered(row &+ 1, column, mean, count), g0 * centered(row, column, mean, count))
+    return g0 + g1
+  }
+
+  @inline(__always)
+  func addEightRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let mean = load(mean + column, count)
+    var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    let p0 = pairOfRows(row, column, mean, count, &q0, masked: masked)
+    let p1 = pairOfRows(row &+ 2, column, mean, count, &q1, masked: masked)
+    let p2 = pairOfRows(row &+ 4, column, mean, count, &q2, masked: masked)
+    let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
+    lam_store(block.beta + column, lam_load(block.beta + column) + (((p0 + p1) + p2) + p3))
+    lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
+  }
+
+  /// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
+  @inline(__always)
+  func addPair(
+    _ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool, ahead: Bool
+  ) {
+    if ahead {
+      for next in 6..<8 {
+        lam_prefetch(x.base + ((row &+ next) &* x.stride &+ column))
+        lam_prefetch(dy.base + ((row &+ next) &* dy.stride &+ column))
+      }
+    }
+    var q = Vector.zero
+    var p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
+    if pair > 0 {
+      p = lam_load(block.groupBeta + column) + p
+      q = lam_load(block.groupGamma + column) + q
+    }
+    if pair < 3 {
+      lam_store(block.groupBeta + column, p)
+      lam_store(block.groupGamma + column, q)
+    } else {
+      lam_store(block.beta + column, lam_load(block.beta + column) + p)
+      lam_store(block.gamma + column, lam_load(block.gamma + column) + q)
+    }
   }
 
   @inline(__always)
@@ -381,6 +481,36 @@ extension BackwardProblem {
       if maskInput { v = lam_zero_where_not_positive(input, v) }
       let to = dx.base + (row &* dx.stride &+ column)
       if streaming { lam_store_streaming(to, v) } else { store(to, v, count) }
+    }
+  }
+}
+
+// MARK: Weights
+
+extension BackwardProblem {
+  /// dx = scale·(dy − w·(offset − slope·(x − mean))) for rows of weight w, one after the other.
+  @inline(__always)
+  fileprivate func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ weights: ConstPointer, _ maskInput: Bool) {
+    for row in 0..<dy.rows {
+      let weight = splat(weights[row])
+      var column = 0
+      while column < dy.columns {
+        let count = min(lanes, dy.columns - column)
+        let input = load(x.base + (row &* x.stride &+ column), count)
+        var g = gradient(row, column, count, masked: false)
+        if isMasked { g = gradient(row, column, count, masked: true) }
+        // A row without weight has no part in the statistics, even where it holds no numbers.
+        if weights[row] != 0 {
+          let centred = input - load(mean + column, count)
+          let share = lam_multiply_add(
+            -lam_load(c.slope + column), centred, lam_load(c.offset + column))
+          g -= weight * share
+        }
+        var v = lam_load(c.scale + column) * g
+        if maskInput { v = lam_zero_where_not_positive(input, v) }
+        store(dx.base + (row &* dx.stride &+ column), v, count)
+        column += lanes
+      }
     }
   }
 }

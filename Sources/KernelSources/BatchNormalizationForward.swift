@@ -28,13 +28,13 @@ func normalize(
   _ gamma: ConstPointer?, _ beta: ConstPointer?, _ y: MatrixView<Scalar>, _ relu: Bool, _ mask: BitMatrixView?,
   _ streaming: Bool
 ) {
-  var chunk = lam_uninitialized_affine_chunk()
-  let scale = lam_chunk_affine_scale(&chunk)!
-  let offset = lam_chunk_affine_offset(&chunk)!
+  var chunk = lam_uninitialized_chunk_pair()
+  let scale = lam_chunk_pair_first(&chunk)!
+  let offset = lam_chunk_pair_second(&chunk)!
   let streams = streaming && canStream(y)
   var first = 0
   while first < x.columns {
-    let columns = min(Int(LAM_WIDE_CHUNK_COLUMNS), x.columns - first)
+    let columns = min(Int(LAM_CHUNK_COLUMNS), x.columns - first)
     var column = 0
     while column < columns {
       let count = min(lanes, columns - column)

@@ -4,14 +4,11 @@
 // d = x − shift and of d² then follow in one pass. Their cancellation is bounded whatever the data: a block of n rows
 // of which k made the shift has at least k/n of its squared distance from the shift in its own variance. Blocks are
 // merged into panels and panels into the whole in Double (Chan, Golub and LeVeque 1979), means as distances from the
-// first block's shift. Rows are taken eight at a time across the whole width, which is eight streams for the prefetcher
-// whatever the stride.
+// first block's shift. Rows are taken eight at a time across the whole width: eight streams keep more of the memory
+// busy than one.
 
 internal import CKernelShims
 import KernelInterface
-
-/// Vectors of a chunk of columns: a block of it stays in the L2 cache.
-private let momentsChunkVectors = 64
 
 /// Moments of some rows in Double, one of each per column: a mean is origin + distance.
 private struct PartialMoments {
@@ -132,7 +129,7 @@ private func addBlock(
 ) {
   var first = 0
   while first < columns {
-    let end = min(first + momentsChunkVectors * lanes, columns)
+    let end = min(first + Int(LAM_CHUNK_COLUMNS), columns)
     shiftOfBlock(block, rows, stride, first, end, shift)
     sumsOfBlock(block, rows, stride, first, end, shift, sum, square)
     var column = first
@@ -172,10 +169,7 @@ private func shiftOfStrip(_ x: Pointer, _ rows: Int, _ stride: Int, _ weight: Ve
 }
 
 @inline(__always)
-private func sumsOfBlock(
-  _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer,
-  _ squares: Pointer
-) {
+private func clear(_ first: Int, _ end: Int, _ sum: Pointer, _ squares: Pointer) {
   var column = first
   while column < end {
     let count = min(lanes, end - column)
@@ -183,11 +177,19 @@ private func sumsOfBlock(
     store(squares + column, Vector.zero, count)
     column += lanes
   }
+}
+
+@inline(__always)
+private func sumsOfBlock(
+  _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer,
+  _ squares: Pointer
+) {
+  clear(first, end, sum, squares)
   let wholeVectors = end - lanes
   var row = 0
   while row + 8 <= rows {
     let group = block + row * stride
-    column = first
+    var column = first
     while column <= wholeVectors {
       addEightRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
@@ -197,10 +199,20 @@ private func sumsOfBlock(
     }
     row += 8
   }
+  addRows(block, row, rows, stride, first, end, shift, sum, squares)
+}
+
+/// The rows that make no group of eight.
+@inline(__always)
+private func addRows(
+  _ block: Pointer, _ firstRow: Int, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer,
+  _ sum: Pointer, _ squares: Pointer
+) {
+  var row = firstRow
   while row < rows {
     let single = block + row * stride
-    column = first
-    while column <= wholeVectors {
+    var column = first
+    while column <= end - lanes {
       addRow(single + column, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
     }
@@ -209,24 +221,27 @@ private func sumsOfBlock(
   }
 }
 
+/// Σd and Σd² of two rows, of which the group's sums are made.
+@inline(__always)
+private func pairOfRows(_ x: Pointer, _ stride: Int, _ shift: Vector, _ count: Int, _ squares: inout Vector) -> Vector {
+  let d0 = load(x, count) - shift
+  let d1 = load(x + stride, count) - shift
+  squares = lam_multiply_add(d1, d1, d0 * d0)
+  return d0 + d1
+}
+
 @inline(__always)
 private func addEightRows(
   _ x: Pointer, _ stride: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer, _ count: Int
 ) {
   let s = load(shift, count)
-  let d0 = load(x, count) - s
-  let d1 = load(x + stride, count) - s
-  let d2 = load(x + 2 &* stride, count) - s
-  let d3 = load(x + 3 &* stride, count) - s
-  let d4 = load(x + 4 &* stride, count) - s
-  let d5 = load(x + 5 &* stride, count) - s
-  let d6 = load(x + 6 &* stride, count) - s
-  let d7 = load(x + 7 &* stride, count) - s
-  let total = ((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 + d7))
-  let even = lam_multiply_add(d6, d6, lam_multiply_add(d4, d4, lam_multiply_add(d2, d2, d0 * d0)))
-  let odd = lam_multiply_add(d7, d7, lam_multiply_add(d5, d5, lam_multiply_add(d3, d3, d1 * d1)))
-  store(sum, load(sum, count) + total, count)
-  store(squares, load(squares, count) + (even + odd), count)
+  var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+  let p0 = pairOfRows(x, stride, s, count, &q0)
+  let p1 = pairOfRows(x + 2 &* stride, stride, s, count, &q1)
+  let p2 = pairOfRows(x + 4 &* stride, stride, s, count, &q2)
+  let p3 = pairOfRows(x + 6 &* stride, stride, s, count, &q3)
+  store(sum, load(sum, count) + (((p0 + p1) + p2) + p3), count)
+  store(squares, load(squares, count) + (((q0 + q1) + q2) + q3), count)
 }
 
 @inline(__always)

@@ -21,6 +21,11 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.batchNormalization.inverseDeviation = inverseDeviation
   table.batchNormalization.normalize = normalize
   table.batchNormalization.backward = batchNormalizationBackward
+  table.batchNormalization.backwardGivenStatistics = givenStatisticsBackward
+  table.batchNormalization.weightedMoments = weightedMoments
+  table.batchNormalization.weightedBackward = weightedBackward
+  table.batchNormalization.normalizeAndAdd = normalizeAndAdd
+  table.batchNormalization.keepMasked = keepMasked
   table.batchNormalization.partialGradients = partialGradients
   table.batchNormalization.mergeGradients = mergeGradients
   table.batchNormalization.propagate = propagateGradient

@@ -76,4 +76,58 @@ extension ReferenceKernels {
       }
     }
   }
+
+  /// Mean and variance of each column where rows count by their weights, in two passes.
+  ///
+  /// mean = Σw·x/Σw, variance = Σw·(x − mean)²/Σw.
+  @inlinable
+  public static func weightedMoments<Scalar: BinaryFloatingPoint>(
+    _ x: MatrixView<Scalar>, weights: UnsafePointer<Scalar>, mean: UnsafeMutablePointer<Scalar>,
+    variance: UnsafeMutablePointer<Scalar>
+  ) {
+    var total: Scalar = 0
+    for row in 0..<x.rows { total += weights[row] }
+    for column in 0..<x.columns {
+      var sum: Scalar = 0
+      for row in 0..<x.rows { sum += weights[row] * x.base[row * x.stride + column] }
+      mean[column] = sum / total
+      var squares: Scalar = 0
+      for row in 0..<x.rows {
+        let difference = x.base[row * x.stride + column] - mean[column]
+        squares += weights[row] * difference * difference
+      }
+      variance[column] = squares / total
+    }
+  }
+
+  /// The gradient through `weightedMoments`: dx = γ·inverseDeviation·(dy − w/Σw·(dβ + x̂·dγ)).
+  ///
+  /// dβ = Σ dy and dγ = Σ dy·x̂ over all rows. With weights nil the statistics were given: dx = γ·inverseDeviation·dy.
+  @inlinable
+  public static func weightedBackward<Scalar: BinaryFloatingPoint>(
+    _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, weights: UnsafePointer<Scalar>?, mean: UnsafePointer<Scalar>,
+    inverseDeviation: UnsafePointer<Scalar>, gamma: UnsafePointer<Scalar>, dGamma: UnsafeMutablePointer<Scalar>,
+    dBeta: UnsafeMutablePointer<Scalar>, dx: MatrixView<Scalar>
+  ) {
+    var total: Scalar = 0
+    if let weights { for row in 0..<dy.rows { total += weights[row] } }
+    for column in 0..<dy.columns {
+      func normalized(_ row: Int) -> Scalar {
+        (x.base[row * x.stride + column] - mean[column]) * inverseDeviation[column]
+      }
+      var beta: Scalar = 0
+      var gammaSum: Scalar = 0
+      for row in 0..<dy.rows {
+        beta += dy.base[row * dy.stride + column]
+        gammaSum += dy.base[row * dy.stride + column] * normalized(row)
+      }
+      dBeta[column] = beta
+      dGamma[column] = gammaSum
+      for row in 0..<dy.rows {
+        var gradient = dy.base[row * dy.stride + column]
+        if let weights { gradient -= weights[row] / total * (beta + normalized(row) * gammaSum) }
+        dx.base[row * dx.stride + column] = gamma[column] * inverseDeviation[column] * gradient
+      }
+    }
+  }
 }

@@ -114,8 +114,8 @@ private func parity<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: Instructio
       dy64.view, x64.view, output: relu ? mask.view : nil, mean: mean, inverseDeviation: inverse, gamma: gamma64,
       dGamma: &dGamma, dBeta: &dBeta, dx: dx64.view, maskInput: maskInput)
 
-    // Every sum is a tree of eight or four rows, eight or sixteen of those in sequence (or up to seven or three rows), and
-    // Double beyond: at most r = 2 + 16 + 3 roundings of u = ulp/2 relative to Σ|terms|, with two more in each term; the
+    // Every sum is one of eight rows by pairs, eight of those in sequence, up to seven rows more, and Double beyond: at
+    // most r = 4 + 8 + 7 roundings of u = ulp/2 relative to Σ|terms|, with two more in each term; the
     // oracle's own sums add n·u in Double, which counts where Scalar is Double too.
     let u = Double(Scalar.ulpOfOne) / 2
     let r = 23 * u + Double(rows) * 0x1p-53
@@ -147,15 +147,17 @@ private func parity<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: Instructio
   }
 }
 
-private func slicesGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: InstructionSet, rows: Int) {
-  let columns = 83
+private func slicesGiveTheSameBits<Scalar: KernelScalar>(
+  _ type: Scalar.Type, _ set: InstructionSet, rows: Int, columns: Int = 83,
+  slices: [Range<Int>] = [0..<1, 1..<16, 16..<49, 3..<80, 49..<83, 82..<83]
+) {
   var numbers = TestNumbers(UInt64(rows))
   let x = TestMatrix<Scalar>(rows, columns) { _, _ in Scalar(numbers.normal()) }
   let dy = TestMatrix<Scalar>(rows, columns) { _, _ in Scalar(numbers.normal()) }
   let gamma = (0..<columns).map { _ in Scalar(numbers.uniform() + 0.5) }
   let beta = (0..<columns).map { _ in Scalar(numbers.normal()) }
   let whole = Run(set, x.view, dy.view, gamma: gamma, beta: beta, relu: true, maskInput: true)
-  for range in [0..<1, 1..<16, 16..<49, 3..<80, 49..<83, 82..<83] {
+  for range in slices {
     let slice = Run(
       set, x.view.columns(range), dy.view.columns(range), gamma: Array(gamma[range]), beta: Array(beta[range]),
       relu: true, maskInput: true)
@@ -262,6 +264,10 @@ private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
       slicesGiveTheSameBits(Float.self, set, rows: rows)
       slicesGiveTheSameBits(Double.self, set, rows: rows)
     }
+    // Long rows are taken in another order, very long ones in chunks.
+    slicesGiveTheSameBits(Float.self, set, rows: 77, columns: 1100, slices: [0..<40, 1000..<1100])
+    slicesGiveTheSameBits(Double.self, set, rows: 77, columns: 1100, slices: [0..<40, 500..<530, 1000..<1100])
+    slicesGiveTheSameBits(Float.self, set, rows: 1100, columns: 260, slices: [0..<33, 230..<260])
   }
 
   @Test(arguments: supportedSets)

@@ -164,13 +164,15 @@ LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_in
 // MARK: Sums of a chunk of columns
 
 #ifdef LAMINA_DOUBLE
-#define LAM_CHUNK_COLUMNS 128
+#define LAM_CHUNK_COLUMNS 512
 #else
-#define LAM_CHUNK_COLUMNS 256
+#define LAM_CHUNK_COLUMNS 1024
 #endif
 
-/// Column sums of 16 vectors: of a block of rows in scalars, of a panel and of all rows in doubles.
+/// Column sums of 64 vectors: of a group and of a block of rows in scalars, of a panel and of all rows in doubles.
 typedef struct {
+  lam_scalar group_beta[LAM_CHUNK_COLUMNS];
+  lam_scalar group_gamma[LAM_CHUNK_COLUMNS];
   lam_scalar block_beta[LAM_CHUNK_COLUMNS];
   lam_scalar block_gamma[LAM_CHUNK_COLUMNS];
   lam_scalar scale[LAM_CHUNK_COLUMNS];
@@ -185,6 +187,8 @@ LAM_INLINE lam_chunk_sums lam_uninitialized_chunk_sums(void) {
   lam_chunk_sums sums;
   return sums;
 }
+LAM_INLINE lam_scalar *lam_chunk_group_beta(lam_chunk_sums *sums) { return sums->group_beta; }
+LAM_INLINE lam_scalar *lam_chunk_group_gamma(lam_chunk_sums *sums) { return sums->group_gamma; }
 LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return sums->block_beta; }
 LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return sums->block_gamma; }
 LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return sums->scale; }
@@ -193,20 +197,18 @@ LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return sums->gamma; }
 LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return sums->panel_beta; }
 LAM_INLINE double *lam_chunk_panel_gamma(lam_chunk_sums *sums) { return sums->panel_gamma; }
 
-#define LAM_WIDE_CHUNK_COLUMNS (4 * LAM_CHUNK_COLUMNS)
-
-/// An affine map of each of 64 vectors of columns.
+/// Two scalars for each column of 64 vectors.
 typedef struct {
-  lam_scalar scale[LAM_WIDE_CHUNK_COLUMNS];
-  lam_scalar offset[LAM_WIDE_CHUNK_COLUMNS];
-} lam_affine_chunk;
+  lam_scalar first[LAM_CHUNK_COLUMNS];
+  lam_scalar second[LAM_CHUNK_COLUMNS];
+} lam_chunk_pair;
 
-LAM_INLINE lam_affine_chunk lam_uninitialized_affine_chunk(void) {
-  lam_affine_chunk chunk;
+LAM_INLINE lam_chunk_pair lam_uninitialized_chunk_pair(void) {
+  lam_chunk_pair chunk;
   return chunk;
 }
-LAM_INLINE lam_scalar *lam_chunk_affine_scale(lam_affine_chunk *chunk) { return chunk->scale; }
-LAM_INLINE lam_scalar *lam_chunk_affine_offset(lam_affine_chunk *chunk) { return chunk->offset; }
+LAM_INLINE lam_scalar *lam_chunk_pair_first(lam_chunk_pair *chunk) { return chunk->first; }
+LAM_INLINE lam_scalar *lam_chunk_pair_second(lam_chunk_pair *chunk) { return chunk->second; }
 
 LAM_INLINE lam_doubles lam_splat_doubles(double x) { return (lam_doubles)x; }
 
