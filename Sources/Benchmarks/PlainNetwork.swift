@@ -224,7 +224,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
   private func updateByLoops(_ parameter: Parameter, _ rule: UpdateRule) {
     let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
     let (first, second) = (parameter.first.pointer, parameter.second.pointer)
-    switch rule {
+    switch rule.at(step: steps) {
     case .sgd(let rate):
       ReferenceKernels.sgd(w, g, count, rate, 1)
     case .momentum(let rate, let momentum, let nesterov):
@@ -232,6 +232,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
     case .adam(let rate, let beta1, let beta2, let epsilon, let weightDecay):
       ReferenceKernels.adam(
         w, g, first, second, count, rate * correction(beta1, beta2), beta1, beta2, epsilon, 1 - rate * weightDecay)
+    case .adamCorrectingEpsilon: break  // `at(step:)` has made it Keras's form
     case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
       ReferenceKernels.rmsprop(
         w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)
@@ -241,7 +242,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
   private func updateByKernels(_ parameter: Parameter, _ rule: UpdateRule) {
     let (w, g, count) = (parameter.values.pointer, parameter.gradient.pointer, parameter.values.count)
     let (first, second) = (parameter.first.pointer, parameter.second.pointer)
-    switch rule {
+    switch rule.at(step: steps) {
     case .sgd(let rate):
       kernels.optimizers.sgd(w, g, count, rate, 1)
     case .momentum(let rate, let momentum, let nesterov):
@@ -249,6 +250,7 @@ final class PlainNetwork<Scalar: NetworkScalar> {
     case .adam(let rate, let beta1, let beta2, let epsilon, let weightDecay):
       kernels.optimizers.adam(
         w, g, first, second, count, rate * correction(beta1, beta2), beta1, beta2, epsilon, 1 - rate * weightDecay)
+    case .adamCorrectingEpsilon: break  // `at(step:)` has made it Keras's form
     case .rmsprop(let rate, let rho, let momentum, let epsilon, _):
       kernels.optimizers.rmsprop(
         w, g, first, momentum > 0 ? second : nil, nil, count, rate, rho, momentum, epsilon, 1)

@@ -40,7 +40,7 @@ func keepMasked(_ dy: MatrixView<Scalar>, _ mask: BitMatrixView, _ result: Matri
     while column < dy.columns {
       let count = min(lanes, dy.columns - column)
       let bits = lam_load_bits(mask.base + (row &* mask.stride &+ column / 8))
-      let g = lam_keep_bits(load(dy.base + (row &* dy.stride &+ column), count), bits)
+      let g = lam_keep_masked(load(dy.base + (row &* dy.stride &+ column), count), bits)
       store(result.base + (row &* result.stride &+ column), g, count)
       column += lanes
     }

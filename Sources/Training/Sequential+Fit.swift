@@ -131,7 +131,8 @@ extension Sequential {
         try sight?.look(plan, source, indices, samples, epoch: epoch)
         stepCount += 1
         let sums = plan.train(
-          source, indices: indices, samples: samples, upcoming: min(batchSize, batches.samples - done - samples),
+          source, indices: indices, samples: samples,
+          upcoming: step + 1 < batches.steps ? batches.size(of: step + 1) : 0,
           rule: rule.scalingLearningRate(by: learningRateFactor(step)), step: stepCount)
         done += samples
         if plan.stepWasUndone {

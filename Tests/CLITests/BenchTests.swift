@@ -60,7 +60,7 @@ import Testing
   @Test func batchNormalizationPasses() throws {
     let result = try Program.run(["bench", "batchnorm", "--quick", "--json", "-"])
     #expect(result.status == 0, "\(result.errors)")
-    #expect(try rows(result.lines).count == 15)
+    #expect(try rows(result.lines).count == 24)
   }
 
   @Test func denseLayersPass() throws {

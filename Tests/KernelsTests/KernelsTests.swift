@@ -17,7 +17,10 @@ import Testing
   private func expectFilled<S>(_ table: KernelTable<S>, _ what: String) {
     let groups = Mirror(reflecting: table).children.filter { Mirror(reflecting: $0.value).displayStyle == .class }
     #expect(groups.count >= 9)
-    for group in groups { expectFilled(group.value, "\(what).\(group.label ?? "?")") }
+    // Register tiles of gradients pay with 32 vector registers only; elsewhere BLAS makes those products.
+    for group in groups where group.label != "weightGradients" || table.instructionSet == "avx512" {
+      expectFilled(group.value, "\(what).\(group.label ?? "?")")
+    }
   }
 
   @Test(arguments: supportedSets) func everyKernelIsInstalled(set: InstructionSet) {
