@@ -116,8 +116,9 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
       ) -> Void
     )!
 
-  /// `(x, mean, meanLow, inverseDeviation, gamma, beta, residual, y, relu, mask)`: y = normalized x + residual, clamped at
-  /// 0 with `relu`; `mask` as in `normalize`. y may be x or the residual.
+  /// `(x, mean, meanLow, inverseDeviation, gamma, beta, residual, y, relu, mask)`: y is normalized x plus residual.
+  ///
+  /// Clamped at 0 with `relu`; `mask` as in `normalize`. y may be x or the residual.
   ///
   /// The gradient of the residual is `keepMasked` of dy, that of x `backward` with the same mask.
   public var normalizeAndAdd:
@@ -128,7 +129,9 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
       ) -> Void
     )!
 
-  /// `(dy, mask, result)`: dy where the bit is 1, else 0. result may be dy.
+  /// `(dy, mask, result)`: dy where the bit is 1, else 0.
+  ///
+  /// result may be dy.
   public var keepMasked: (@Sendable (MatrixView<Scalar>, BitMatrixView, MatrixView<Scalar>) -> Void)!
 
   init() {}

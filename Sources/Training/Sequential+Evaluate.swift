@@ -26,7 +26,9 @@ extension Sequential {
           sums.correct += part.correct
         }
       }
-      return average([sums], samples: data.count)
+      var result = average([sums], samples: data.count)
+      result.loss += penalty
+      return result
     }
     try forEachBatch(of: data, batchSize: batchSize) { plan, source, indices, samples in
       let part = plan.evaluate(source, indices: indices, samples: samples)

@@ -147,7 +147,7 @@ struct TeamTimingTests {
   @Test("A user's layer and a step of many milliseconds are not timed")
   func untimed() throws {
     func choose(_ layers: [any Layer], samples: Int) throws -> Int {
-      let network = try NetworkLayout(layers: layers, inputShape: [1000])
+      let network = try NetworkLayout(layers: layers, inputShape: [1000], precision: Double.self)
       let store = ParameterStore<Double>(records: network.records, stages: network.stages)
       return try TeamTiming.members(
         network: network, store: store, loss: .meanSquaredError, rule: SGD().updateRule, samples: samples, seed: 0,

@@ -13,7 +13,10 @@ import Training
     try model.fit(data, batchSize: 8, verbose: .silent)
     let digest = try model.weightsSHA256()
     let outputs = try model.activations(of: "dense_2", on: data, mode: mode)
-    #expect((try model.predict(data) == outputs) == (mode == .inference))
+    // `predict` folds the normalizations away, which rounds otherwise.
+    let predicted = try model.predict(data)
+    let difference = zip(predicted.scalars, outputs.scalars).map { abs($0 - $1) }.max() ?? .infinity
+    #expect((difference < 1e-12) == (mode == .inference), "\(difference)")
     #expect(try model.weightsSHA256() == digest)
   }
 

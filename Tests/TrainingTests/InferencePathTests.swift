@@ -12,8 +12,10 @@ struct InferencePathTests {
     let model = Sequential<Scalar>(
       seed: 3,
       layers: [
-        Dense(33, activation: .relu), BatchNormalization(momentum: 0.5), Dropout(0.3), Dense(17, useBias: false),
-        BatchNormalization(momentum: 0.5), Activation.tanh, Dense(5, activation: softmax ? .softmax : .sigmoid),
+        Dense(33, activation: .relu), BatchNormalization(momentum: .weightOfOld(0.5)), Dropout(0.3),
+        Dense(17, useBias: false),
+        BatchNormalization(momentum: .weightOfOld(0.5)), Activation.tanh,
+        Dense(5, activation: softmax ? .softmax : .sigmoid),
       ])
     try model.compile(optimizer: SGD(learningRate: 0.1), loss: loss, threads: 2)
     return model

@@ -91,6 +91,12 @@ extension Sequential {
     }
   }
 
+  /// What the regularizers of γ and β add to the loss.
+  package var penalty: Double {
+    guard let store, store.normalizations.hasPenalties else { return 0 }
+    return store.normalizations.penalty(store)
+  }
+
   /// Refuses weights in the moments where ghost batches are cut.
   ///
   /// - Throws: `ModelError.layer`.
