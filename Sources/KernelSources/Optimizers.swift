@@ -79,31 +79,23 @@ func momentum(
 
 // MARK: Adam
 
-struct AdamStep {
-  let alpha: Vector
-  let newFirst: Vector
-  let newSecond: Vector
-  let epsilon: Vector
-  let decay: Vector
-
+extension lam_adam_step {
   @inline(__always)
   init(_ alpha: Double, _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double) {
-    self.alpha = splat(Scalar(-alpha))
-    newFirst = splat(Scalar(1 - beta1))
-    newSecond = splat(Scalar(1 - beta2))
-    self.epsilon = splat(Scalar(epsilon))
-    self.decay = splat(Scalar(decay))
+    self.init(
+      alpha: Scalar(-alpha), new_first: Scalar(1 - beta1), new_second: Scalar(1 - beta2), epsilon: Scalar(epsilon),
+      decay: Scalar(decay))
   }
 
   @inline(__always)
-  func first(_ m: Vector, _ g: Vector) -> Vector { lam_multiply_add(newFirst, g - m, m) }
+  func first(_ m: Vector, _ g: Vector) -> Vector { lam_multiply_add(splat(new_first), g - m, m) }
 
   @inline(__always)
-  func second(_ v: Vector, _ g: Vector) -> Vector { lam_multiply_add(newSecond, g * g - v, v) }
+  func second(_ v: Vector, _ g: Vector) -> Vector { lam_multiply_add(splat(new_second), g * g - v, v) }
 
   @inline(__always)
   func weights(_ w: Vector, _ m: Vector, _ v: Vector) -> Vector {
-    lam_multiply_add(decay, w, quotient(alpha * m, lam_sqrt(v) + epsilon))
+    lam_multiply_add(splat(decay), w, quotient(splat(alpha) * m, lam_sqrt(v) + splat(epsilon)))
   }
 }
 
@@ -111,7 +103,7 @@ func adam(
   _ w: Pointer, _ g: ConstPointer, _ m: Pointer, _ v: Pointer, _ count: Int, _ alpha: Double, _ beta1: Double,
   _ beta2: Double, _ epsilon: Double, _ decay: Double
 ) {
-  let step = AdamStep(alpha, beta1, beta2, epsilon, decay)
+  let step = lam_adam_step(alpha, beta1, beta2, epsilon, decay)
   var i = 0
   while i + lanes <= count {
     let gradient = lam_load(g + i)

@@ -51,6 +51,7 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CProductShims.h"
 #include "CIntegerShims.h"
 #include "CTransposeShims.h"
+#include "CAdamShims.h"
 #include "CWeightGradientShims.h"
 #include "CRowBlockShims.h"
 #include "CMaskShims.h"
