@@ -20,8 +20,6 @@ extension BenchmarkSuites {
     let model = try InferenceNetwork<Scalar>.model(widths)
     let predictor = try model.predictor(threads: threads)
     BLAS.prepare()
-    let blasThreads = BLAS.threads
-    defer { BLAS.threads = blasThreads }
     try ScratchMemory.scope {
       let x = ScratchMatrix<Scalar>(batch, widths[0]) { row, column in
         Double((row &* 31 &+ column &* 17) % 256) / 255
@@ -49,9 +47,9 @@ extension BenchmarkSuites {
         return row
       }
       let naive = row("naive", threads: 1) { network.runNaive(x.view) }
-      BLAS.threads = threads
-      let unfused = row("unfused", threads: threads) { network.runUnfused(x.view) }
-      BLAS.threads = 1
+      let unfused = UnfusedPasses<Scalar>.withBLASThreads(threads) {
+        row("unfused", threads: threads) { network.runUnfused(x.view) }
+      }
       let lamina = try row("lamina", threads: threads) {
         try predictor.predict(UnsafeBufferPointer(x.elements), into: network.output.elements)
       }
