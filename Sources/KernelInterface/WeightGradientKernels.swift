@@ -9,19 +9,19 @@ public final class WeightGradientKernels<Scalar>: @unchecked Sendable {
   /// and z may be read that far. Each element is summed in the order of the samples.
   public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
-  /// `(x, z, partial, w, m, v, sums, alpha, beta1, beta2, epsilon, decay)`: Adam on w with the gradient xᵀ·z + partial.
+  /// `(x, z, partial, w, m, v, sums, alpha, beta1, beta2, epsilon, decay, requests)`: Adam on w with the gradient xᵀ·z + partial.
   ///
   /// w, m and v are inputs × units without gaps, as are `partial` (nil: zeros) and y above; `sums` holds 16 vectors of 64
   /// bytes. The gradient's bits are those of `transposedProduct`, the update's those of `OptimizerKernels.adam`. The
-  /// update of some rows runs while the next rows are summed: the divider is idle in a product.
+  /// update of some rows runs while the next rows are summed: the divider is idle in a product. With `requests` one of
+  /// its lines is asked for with every eight samples, until none is left.
   public var transposedProductAdam: ProductAdam?
 
   /// The form of `transposedProductAdam`.
   public typealias ProductAdam =
     @Sendable (
       MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, Pointer, Pointer, Double,
-      Double,
-      Double, Double, Double
+      Double, Double, Double, Double, UnsafeMutablePointer<LineRequests>?
     ) -> Void
 
   init() {}

@@ -15,16 +15,40 @@ func transposedProduct(
   while column < y.columns {
     let left = y.columns - column
     if left >= 4 * lanes {
-      multiply(.rows4, x, z, y, accumulates, column)
+      multiplyRows4(x, z, y, accumulates, column)
       column += 4 * lanes
     } else if left >= 2 * lanes {
-      multiply(.rows8, x, z, y, accumulates, column)
+      multiplyRows8(x, z, y, accumulates, column)
       column += 2 * lanes
     } else {
-      multiply(.rows16, x, z, y, accumulates, column)
+      multiplyRows16(x, z, y, accumulates, column)
       column += lanes
     }
   }
+}
+
+// One function for each shape: in one the compiler takes only the first in line, and the others pay for a shape that is
+// not constant.
+
+@inline(never)
+private func multiplyRows4(
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ accumulates: Bool, _ column: Int
+) {
+  multiply(.rows4, x, z, y, accumulates, column)
+}
+
+@inline(never)
+private func multiplyRows8(
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ accumulates: Bool, _ column: Int
+) {
+  multiply(.rows8, x, z, y, accumulates, column)
+}
+
+@inline(never)
+private func multiplyRows16(
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ accumulates: Bool, _ column: Int
+) {
+  multiply(.rows16, x, z, y, accumulates, column)
 }
 
 /// `shape.vectors` vectors of columns from `column` on.
@@ -44,13 +68,9 @@ private func multiply(
     let row = min(done, x.columns - rows)
     let target = y.base + (row * y.stride + column)
     var tile = accumulates ? SumTile(shape, target, y.stride) : SumTile()
-    var xRow = x.base + row
-    var zRow = z.base + column
-    for _ in 0..<x.rows {
-      tile.add(shape, xRow, zRow)
-      xRow += x.stride
-      zRow += z.stride
-    }
+    var samples = SampleCursor(shape, x, z, row, column)
+    // Where sums go on from earlier samples, there are more of them than the cache holds.
+    samples.addRest(shape, &tile, ahead: accumulates)
     if row == done {
       tile.store(shape, target, y.stride)
     } else {
@@ -109,29 +129,54 @@ private struct AdamVectors {
 
 func transposedProductAdam(
   _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ partial: ConstPointer?, _ w: Pointer, _ m: Pointer, _ v: Pointer,
-  _ sums: Pointer, _ alpha: Double, _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double
+  _ sums: Pointer, _ alpha: Double, _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double,
+  _ requests: UnsafeMutablePointer<LineRequests>?
 ) {
   let vectors = AdamVectors(step: lam_adam_step(alpha, beta1, beta2, epsilon, decay), w: w, m: m, v: v)
   var column = 0
   while column < z.columns {
     let left = z.columns - column
     if left >= 4 * lanes {
-      multiplyAdam(.rows4, x, z, partial, vectors, sums, column)
+      multiplyAdamRows4(x, z, partial, vectors, sums, column, requests)
       column += 4 * lanes
     } else if left >= 2 * lanes {
-      multiplyAdam(.rows8, x, z, partial, vectors, sums, column)
+      multiplyAdamRows8(x, z, partial, vectors, sums, column, requests)
       column += 2 * lanes
     } else {
-      multiplyAdam(.rows16, x, z, partial, vectors, sums, column)
+      multiplyAdamRows16(x, z, partial, vectors, sums, column, requests)
       column += lanes
     }
   }
 }
 
+@inline(never)
+private func multiplyAdamRows4(
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ partial: ConstPointer?, _ vectors: AdamVectors, _ sums: Pointer,
+  _ column: Int, _ requests: UnsafeMutablePointer<LineRequests>?
+) {
+  multiplyAdam(.rows4, x, z, partial, vectors, sums, column, requests)
+}
+
+@inline(never)
+private func multiplyAdamRows8(
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ partial: ConstPointer?, _ vectors: AdamVectors, _ sums: Pointer,
+  _ column: Int, _ requests: UnsafeMutablePointer<LineRequests>?
+) {
+  multiplyAdam(.rows8, x, z, partial, vectors, sums, column, requests)
+}
+
+@inline(never)
+private func multiplyAdamRows16(
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ partial: ConstPointer?, _ vectors: AdamVectors, _ sums: Pointer,
+  _ column: Int, _ requests: UnsafeMutablePointer<LineRequests>?
+) {
+  multiplyAdam(.rows16, x, z, partial, vectors, sums, column, requests)
+}
+
 @inline(__always)
 private func multiplyAdam(
   _ shape: TileShape, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ partial: ConstPointer?,
-  _ vectors: AdamVectors, _ sums: Pointer, _ column: Int
+  _ vectors: AdamVectors, _ sums: Pointer, _ column: Int, _ requests: UnsafeMutablePointer<LineRequests>?
 ) {
   let rows = shape.rows
   let perRow = shape.vectors
@@ -144,39 +189,23 @@ private func multiplyAdam(
     let place = row * width + column
     var tile = SumTile()
     if let partial { tile = SumTile(shape, partial + place, width) }
-    var xRow = x.base + row
-    var zRow = z.base + column
-    var sample = 0
-    var waiting = pending.firstRow * perRow
+    var samples = SampleCursor(shape, x, z, row, column)
+    var waiting = pending.firstRow &* perRow
     // One vector's update beside each sample's products.
-    let beside = min(x.rows, 16 - waiting)
-    while sample < beside {
-      vectors.update(
-        pending.place + waiting / perRow * width + waiting % perRow * lanes, lam_load(sums + waiting * lanes))
-      tile.add(shape, xRow, zRow)
-      xRow += x.stride
-      zRow += z.stride
-      waiting += 1
-      sample += 1
-    }
     while waiting < 16 {
       vectors.update(
-        pending.place + waiting / perRow * width + waiting % perRow * lanes, lam_load(sums + waiting * lanes))
-      waiting += 1
+        pending.place &+ waiting / perRow &* width &+ waiting % perRow &* lanes, lam_load(sums + waiting &* lanes))
+      if samples.left > 0 { samples.add(shape, &tile) }
+      waiting &+= 1
     }
-    while sample < x.rows {
-      tile.add(shape, xRow, zRow)
-      xRow += x.stride
-      zRow += z.stride
-      sample += 1
-    }
+    samples.addRest(shape, &tile, ahead: partial != nil, requests)
     tile.store(shape, sums, perRow * lanes)
     pending = PendingTile(place: place, firstRow: done - row)
     done = row + rows
   }
   for waiting in pending.firstRow * perRow..<16 {
     vectors.update(
-      pending.place + waiting / perRow * width + waiting % perRow * lanes, lam_load(sums + waiting * lanes))
+      pending.place &+ waiting / perRow &* width &+ waiting % perRow &* lanes, lam_load(sums + waiting &* lanes))
   }
 }
 
@@ -223,9 +252,68 @@ private enum TileShape {
   /// Vectors in a row.
   @inline(__always) var vectors: Int { 16 / rows }
 
+  /// Tiles whose columns of x share a cache line.
+  @inline(__always) var tilesPerLine: Int { max(1, lanes / rows) }
+
   /// The place of sum `index` where rows lie `stride` apart.
   @inline(__always)
   func place(_ index: Int, _ stride: Int) -> Int { index / vectors * stride + index % vectors * lanes }
+}
+
+/// Where a tile has come to among the samples.
+///
+/// A line of x holds the columns of several tiles, and lines below each other are a row apart, which no prefetcher of the
+/// CPU foresees: while some tiles use their lines, each asks for its part of the lines that come next.
+private struct SampleCursor {
+  var x: ConstPointer
+  var z: ConstPointer
+  var upcoming: ConstPointer
+  var left: Int
+  let xStride: Int
+  let zStride: Int
+
+  @inline(__always)
+  init(_ shape: TileShape, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ row: Int, _ column: Int) {
+    self.x = ConstPointer(x.base + row)
+    self.z = ConstPointer(z.base + column)
+    left = x.rows
+    xStride = x.stride
+    zStride = z.stride
+    let nextLine = (row / lanes + 1) * lanes
+    // After the last line come the first of the samples below.
+    let next = nextLine < x.columns ? x.base + nextLine : x.base + x.rows * x.stride
+    upcoming = ConstPointer(next + row / shape.rows % shape.tilesPerLine * (x.rows / shape.tilesPerLine) * x.stride)
+  }
+
+  /// One sample's products.
+  @inline(__always)
+  mutating func add(_ shape: TileShape, _ tile: inout SumTile) {
+    tile.add(shape, x, z)
+    x += xStride
+    z += zStride
+    left &-= 1
+  }
+
+  /// Those of all samples that are left, and a request beside each eight.
+  ///
+  /// `ahead` asks for the next lines of x, which pays where x outgrows the L2 cache.
+  @inline(__always)
+  mutating func addRest(
+    _ shape: TileShape, _ tile: inout SumTile, ahead: Bool, _ requests: UnsafeMutablePointer<LineRequests>? = nil
+  ) {
+    // A line that is there costs nothing to ask for: one loop does for both, and code that is short stays in line.
+    let step = ahead ? xStride : 0
+    if !ahead { upcoming = z }
+    while left >= 8 {
+      for _ in 0..<8 / shape.tilesPerLine {
+        lam_prefetch(upcoming)
+        upcoming += step
+      }
+      if let requests, requests.pointee.left > 0 { lam_prefetch(requests.pointee.next()) }
+      for _ in 0..<8 { add(shape, &tile) }
+    }
+    while left > 0 { add(shape, &tile) }
+  }
 }
 
 /// Sixteen sums of a product in registers; every method is for a shape that is constant where it is called.

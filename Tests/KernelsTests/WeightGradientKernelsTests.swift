@@ -104,9 +104,19 @@ import Testing
         product(test.x.view, test.z.view, gradient.view, usesPartial)
         let (a, b) = (vectors(of: apart), vectors(of: together))
         table.optimizers.adam(a[0], gradient.pointer, a[1], a[2], inputs * units, 0.01, 0.9, 0.999, 1e-7, 0.99)
-        fused(
-          test.x.view, test.z.view, usesPartial ? UnsafePointer(test.partial.pointer) : nil, b[0], b[1], b[2],
-          sums.pointer, 0.01, 0.9, 0.999, 1e-7, 0.99)
+        // Rows of somebody else's, to be asked for beside the products.
+        let bytes = [UInt8](repeating: 0, count: 7 * 100)
+        let order: [Int32] = [6, 0, 3]
+        bytes.withUnsafeBytes { bytes in
+          order.withUnsafeBufferPointer { order in
+            var requests = LineRequests(
+              base: bytes.baseAddress!, bytesPerRow: 100, indices: order.baseAddress!, count: order.count)
+            fused(
+              test.x.view, test.z.view, usesPartial ? UnsafePointer(test.partial.pointer) : nil, b[0], b[1], b[2],
+              sums.pointer, 0.01, 0.9, 0.999, 1e-7, 0.99, &requests)
+            #expect((0...9).contains(requests.left))
+          }
+        }
         #expect(
           Self.bits(apart) == Self.bits(together),
           "\(test.x.view.rows) samples, \(inputs) × \(units), partial: \(usesPartial)")
@@ -117,6 +127,21 @@ import Testing
   @Test(arguments: supportedSets) func adamBesideTheProductIsAdamAfterIt(set: InstructionSet) {
     checkAdam(Float.kernels(for: set))
     checkAdam(Double.kernels(for: set))
+  }
+
+  @Test func requestsNameEveryLineOfEachRowOnce() {
+    let bytes = [UInt8](repeating: 0, count: 5 * 130)
+    let order: [Int32] = [4, 1]
+    bytes.withUnsafeBytes { bytes in
+      order.withUnsafeBufferPointer { order in
+        var requests = LineRequests(
+          base: bytes.baseAddress!, bytesPerRow: 130, indices: order.baseAddress!, count: order.count)
+        var offsets: [Int] = []
+        while requests.left > 0 { offsets.append(requests.next() - bytes.baseAddress!) }
+        // 130 bytes that begin anywhere lie in up to four lines; the last request is for the last byte.
+        #expect(offsets == [520, 584, 648, 649, 130, 194, 258, 259])
+      }
+    }
   }
 
   private static func bits<S: KernelScalar>(_ matrix: TestMatrix<S>) -> [Double] {

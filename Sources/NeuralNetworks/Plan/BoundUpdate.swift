@@ -34,12 +34,12 @@ struct BoundUpdate {
   func applyWithProduct<Scalar: NetworkScalar>(
     to store: ParameterStore<Scalar>, start: Int, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>,
     partial: UnsafeMutablePointer<Scalar>?, sums: UnsafeMutablePointer<Scalar>,
-    _ fused: WeightGradientKernels<Scalar>.ProductAdam
+    requests: UnsafeMutablePointer<LineRequests>?, _ fused: WeightGradientKernels<Scalar>.ProductAdam
   ) {
     guard case .adam(_, let beta1, let beta2, let epsilon, _) = rule else { return }
     fused(
       x, z, UnsafePointer(partial), store.weights.baseAddress + start, store.stateVector(0) + start,
-      store.stateVector(1) + start, sums, alpha, beta1, beta2, epsilon, decay)
+      store.stateVector(1) + start, sums, alpha, beta1, beta2, epsilon, decay, requests)
   }
 
   /// Updates `count` weights from `start` in the store's layout, given their gradients.

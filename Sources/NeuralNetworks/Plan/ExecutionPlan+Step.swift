@@ -212,7 +212,7 @@ extension ExecutionPlan {
     guard let indices else { return nil }
     let rows = member * upcoming / threads..<(member + 1) * upcoming / threads
     return BatchPrefetch(
-      source, columns: inputs.columns, indices: indices + sampleCount, rows: rows, work: kernelWeights[member])
+      source, columns: inputs.columns, indices: indices + sampleCount, rows: rows, weights: kernelWeights[member])
   }
 
   // MARK: Kernel gradients and updates
@@ -271,7 +271,6 @@ extension ExecutionPlan {
     var row = 0
     while row < inputs {
       let count = min(blockRows, inputs - row)
-      prefetch?.advance(weights: count * width)
       let offset = tile.region.lowerBound + row * width
       let sums = scratch(of: member)
       let gradient = update == nil ? store.gradients.baseAddress + offset : sums + BoundUpdate.productSums
@@ -281,10 +280,20 @@ extension ExecutionPlan {
         products.isWholeVectors(width)
       {
         if lead > 0 { products.multiplyTransposed(columns.rows(0..<lead), z.rows(0..<lead), into: block) }
-        update.applyWithProduct(
-          to: store, start: offset, columns.rows(lead..<rows), z.rows(lead..<rows), partial: lead > 0 ? gradient : nil,
-          sums: sums, fused)
+        @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
+          update.applyWithProduct(
+            to: store, start: offset, columns.rows(lead..<rows), z.rows(lead..<rows),
+            partial: lead > 0 ? gradient : nil, sums: sums, requests: requests, fused)
+        }
+        if prefetch?.isTime(
+          weights: count * width, samples: rows - lead, tile: BoundUpdate.productSums) == true
+        {
+          withUnsafeMutablePointer(to: &prefetch!.requests) { apply($0) }
+        } else {
+          apply(nil)
+        }
       } else {
+        prefetch?.advance(weights: count * width)
         products.multiplyTransposed(columns, z, into: block)
         update?.apply(
           to: store, start: offset, count: count * width, gradients: gradient, kernels: table.optimizers)
