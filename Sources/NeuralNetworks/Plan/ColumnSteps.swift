@@ -25,6 +25,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
       MatrixView<Scalar>, Bool
     ) -> Void
+  let normalizeAndAdd:
+    @Sendable (
+      MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
+      UnsafePointer<Scalar>?, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?
+    ) -> Void
+  let add: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?) -> Void
+  let keepMasked: @Sendable (MatrixView<Scalar>, BitMatrixView, MatrixView<Scalar>) -> Void
   let updateMovingAverage: @Sendable (UnsafeMutablePointer<Scalar>, UnsafePointer<Scalar>, Double, Int) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
@@ -40,6 +47,9 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     inverseDeviation = table.batchNormalization.inverseDeviation
     normalize = table.batchNormalization.normalize
     normalizationBackward = table.batchNormalization.backward
+    normalizeAndAdd = table.batchNormalization.normalizeAndAdd
+    add = table.batchNormalization.add
+    keepMasked = table.batchNormalization.keepMasked
     updateMovingAverage = table.batchNormalization.updateMovingAverage
     dropout = table.dropout.apply
     columnSums = table.reductions.columnSums
@@ -57,6 +67,12 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
         activationForward(input, step.bias, output, step.activation, step.alpha)
       case .normalization:
         if let normalization = step.normalization { normalizeForward(normalization, input, output, mode) }
+      case .normalizedAddition:
+        if let normalization = step.normalization, let shortcut = step.shortcut {
+          normalizeForward(normalization, adding: shortcut.rows(0..<rows), input, output, mode)
+        }
+      case .addition:
+        if let shortcut = step.shortcut { add(input, shortcut.rows(0..<rows), output, step.mask != nil, step.mask) }
       case .dropout:
         if mode == .training {
           dropout(input, output, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
@@ -81,6 +97,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       case .normalization:
         guard let normalization = step.normalization else { continue }
         normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+      case .normalizedAddition:
+        guard let normalization = step.normalization else { continue }
+        passToShortcut(step, normalization.mask, gradient, rows: rows)
+        normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+      case .addition:
+        passToShortcut(step, step.mask, gradient, rows: rows)
+        if let mask = step.mask { keepMasked(gradient, mask, gradient) }
       case .dropout:
         dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       }

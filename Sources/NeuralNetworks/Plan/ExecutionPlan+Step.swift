@@ -128,12 +128,18 @@ extension ExecutionPlan {
           let bound = stage.tiles[tile]
           let gradient = stage.outputGradient.columns(bound.columns).rows(0..<rows)
           kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
+          if case .columns = stage.core {
+            // The input's gradient lies in the same memory.
+            stage.addShortcutGradients(to: stage.outputGradient, columns: bound.columns, rows: rows, kernels)
+          }
         }
         guard let inputGradient = stage.inputGradient else { break }
         team.barrier(member)
         guard case .dense = stage.core else { break }
         for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
           multiplyByTransposedKernel(member, stage, into: inputGradient, columns: stage.inputTiles[tile], rows: rows)
+          // What the shortcuts' tiles left there, the barrier has made visible.
+          stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: rows, kernels)
         }
         // The stage before, if one member computes it whole, needs all tiles of its gradient.
         if !stages[index - 1].isTiled || stage.inputRowsPerSample != stages[index - 1].outputRowsPerSample {
@@ -171,6 +177,7 @@ extension ExecutionPlan {
         input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
         inputGradient: inputGradient, kernels)
     }
+    stage.addShortcutGradients(to: inputGradient, columns: 0..<inputGradient.columns, rows: inputRows, kernels)
   }
 
   /// dX[:, columns] = dZ·W[columns, :]ᵀ.
