@@ -242,7 +242,8 @@ struct ResidualTests {
             BatchNormalization()
           }
           Residual { Dropout(0.5) }
-          Residual(activation: .relu) { Activation.relu }
+          Dense(9)
+          Residual(activation: .relu) { Activation.tanh }
           BatchNormalization()
         },
         Residual(activation: .softmax) { Activation.softmax },
