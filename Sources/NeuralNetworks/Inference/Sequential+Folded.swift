@@ -15,7 +15,8 @@ extension Sequential {
   ///
   /// One that follows a `Dense` is folded into it, W′ = W·γ/√(σ² + ε), b′ = (b − μ)·γ/√(σ² + ε) + β; one that follows an
   /// activation into the `Dense` after it, past `Dropout` and `Flatten`: W′ = s·W by rows, b′ = b + t·W with s = γ/√(σ² + ε),
-  /// t = β − μ·s. Computed in Double. Others stay. Names of layers stay too; a `Dense` without bias gets one.
+  /// t = β − μ·s. Computed in Double. Others stay: nothing is folded past the ends of a `Residual`, whose shortcut takes
+  /// the values as they are. Names of layers stay too; a `Dense` without bias gets one.
   ///
   /// - Parameters:
   ///   - tolerance: largest difference from the model's outputs, relative to the largest of them; nil: as in
