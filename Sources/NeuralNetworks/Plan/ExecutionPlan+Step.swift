@@ -148,6 +148,12 @@ extension ExecutionPlan {
       case .softmax, .whole:
         if member == 0 { backwardWhole(stage, rows: rows) }
         team.barrier(member)
+        guard stage.shortcutCount > 0, let inputGradient = stage.inputGradient else { break }
+        let inputRows = sampleCount * stage.inputRowsPerSample
+        for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
+          stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: inputRows, kernels)
+        }
+        team.barrier(member)
       }
     }
     if let stepGuard, update != nil { return finishGuarded(member, stepGuard) }
@@ -177,7 +183,6 @@ extension ExecutionPlan {
         input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
         inputGradient: inputGradient, kernels)
     }
-    stage.addShortcutGradients(to: inputGradient, columns: 0..<inputGradient.columns, rows: inputRows, kernels)
   }
 
   /// dX[:, columns] = dZ·W[columns, :]ᵀ.
