@@ -6,6 +6,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     @Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>?, MatrixView<Scalar>, ElementwiseActivation, Double) -> Void
   let activationBackward:
     @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, ElementwiseActivation, Double) -> Void
+  let normalizeAndAdd:
+    @Sendable (
+      MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
+      UnsafePointer<Scalar>?, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?
+    ) -> Void
+  let add: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?) -> Void
+  let keepMasked: @Sendable (MatrixView<Scalar>, BitMatrixView, MatrixView<Scalar>) -> Void
   let softmax: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
   let softmaxBackward: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>) -> Void
   let moments:
@@ -25,13 +32,6 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
       MatrixView<Scalar>, Bool
     ) -> Void
-  let normalizeAndAdd:
-    @Sendable (
-      MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
-      UnsafePointer<Scalar>?, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?
-    ) -> Void
-  let add: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?) -> Void
-  let keepMasked: @Sendable (MatrixView<Scalar>, BitMatrixView, MatrixView<Scalar>) -> Void
   let updateMovingAverage: @Sendable (UnsafeMutablePointer<Scalar>, UnsafePointer<Scalar>, Double, Int) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
@@ -41,15 +41,15 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     transpose = table.layout.transpose
     activationForward = table.activations.forward
     activationBackward = table.activations.backward
+    normalizeAndAdd = table.batchNormalization.normalizeAndAdd
+    add = table.batchNormalization.add
+    keepMasked = table.batchNormalization.keepMasked
     softmax = table.activations.softmax
     softmaxBackward = table.activations.softmaxBackward
     moments = table.batchNormalization.moments
     inverseDeviation = table.batchNormalization.inverseDeviation
     normalize = table.batchNormalization.normalize
     normalizationBackward = table.batchNormalization.backward
-    normalizeAndAdd = table.batchNormalization.normalizeAndAdd
-    add = table.batchNormalization.add
-    keepMasked = table.batchNormalization.keepMasked
     updateMovingAverage = table.batchNormalization.updateMovingAverage
     dropout = table.dropout.apply
     columnSums = table.reductions.columnSums
@@ -97,6 +97,8 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       case .normalization:
         guard let normalization = step.normalization else { continue }
         normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+      case .dropout:
+        dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       case .normalizedAddition:
         guard let normalization = step.normalization else { continue }
         passToShortcut(step, normalization.mask, gradient, rows: rows)
@@ -104,8 +106,6 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       case .addition:
         passToShortcut(step, step.mask, gradient, rows: rows)
         if let mask = step.mask { keepMasked(gradient, mask, gradient) }
-      case .dropout:
-        dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       }
     }
     if let biasGradient = tile.biasGradient { columnSums(gradient, biasGradient) }

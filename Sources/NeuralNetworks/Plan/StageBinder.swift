@@ -85,6 +85,12 @@ struct StageBinder<Scalar: NetworkScalar> {
     return result
   }
 
+  /// One bit for each element of a tile.
+  private mutating func mask(rows: Int, columns: Int) -> BitMatrixView {
+    defer { masks += StageLayout.maskBytes(rows: rows, columns: columns) }
+    return BitMatrixView(base: masks, stride: BitMatrixView.bytes(columns: columns))
+  }
+
   private mutating func normalization(
     _ settings: NetworkBuilder.Normalization, rows: Int, count: Int, tile: Int, relu: Bool, maskInput: Bool
   ) -> BoundNormalization<Scalar> {
@@ -105,12 +111,6 @@ struct StageBinder<Scalar: NetworkScalar> {
       inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)),
       mask: relu ? mask(rows: rows, columns: count) : nil, workspace: workspace,
       control: UnsafePointer(store.normalizations.controls + settings.index), extras: extras)
-  }
-
-  /// One bit for each element of a tile.
-  private mutating func mask(rows: Int, columns: Int) -> BitMatrixView {
-    defer { masks += StageLayout.maskBytes(rows: rows, columns: columns) }
-    return BitMatrixView(base: masks, stride: BitMatrixView.bytes(columns: columns))
   }
 
   /// The operation that one member computes whole, where the stage is one.
