@@ -129,6 +129,10 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
       ) -> Void
     )!
 
+  /// `(x, residual, y, relu, mask)`: y = x + residual, with `relu` and `mask` as in `normalize`; y may be x or the residual.
+  public var add:
+    (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?) -> Void)!
+
   /// `(dy, mask, result)`: dy where the bit is 1, else 0.
   ///
   /// result may be dy.

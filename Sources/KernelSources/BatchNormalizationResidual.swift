@@ -1,4 +1,4 @@
-// A residual added between the normalization and its ReLU.
+// A residual added between a normalization, or whatever else ends a block, and its ReLU.
 
 internal import CKernelShims
 import KernelInterface
@@ -31,6 +31,26 @@ func normalizeAndAdd(
       column += lanes
     }
     first = end
+  }
+}
+
+func addMatrices(
+  _ x: MatrixView<Scalar>, _ residual: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ relu: Bool, _ mask: BitMatrixView?
+) {
+  let floor = relu ? Vector.zero : splat(-Scalar.infinity)
+  for row in 0..<x.rows {
+    var column = 0
+    while column < x.columns {
+      let count = min(lanes, x.columns - column)
+      let v =
+        load(x.base + (row &* x.stride &+ column), count)
+        + load(residual.base + (row &* residual.stride &+ column), count)
+      if let mask {
+        lam_store_bits(mask.base + (row &* mask.stride &+ column / 8), lam_bits_not_below_or_zero(v))
+      }
+      store(y.base + (row &* y.stride &+ column), lam_max(v, floor), count)
+      column += lanes
+    }
   }
 }
 

@@ -25,6 +25,7 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.batchNormalization.weightedMoments = weightedMoments
   table.batchNormalization.weightedBackward = weightedBackward
   table.batchNormalization.normalizeAndAdd = normalizeAndAdd
+  table.batchNormalization.add = addMatrices
   table.batchNormalization.keepMasked = keepMasked
   table.batchNormalization.partialGradients = partialGradients
   table.batchNormalization.mergeGradients = mergeGradients

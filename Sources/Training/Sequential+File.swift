@@ -33,7 +33,8 @@ extension Sequential {
     guard let inputShape else { throw ModelError.notBuilt }
     let configurations = try layers.map { layer in
       guard let configuration = LayerConfiguration(layer) else {
-        throw ModelFileError.customLayer(layer.name ?? layer.kind)
+        let custom = layer.withoutConfiguration
+        throw ModelFileError.customLayer(custom.name ?? custom.kind)
       }
       return configuration
     }
@@ -96,5 +97,13 @@ extension Sequential {
       tensors.append(try Tensor(shape: entry.shape, scalars: values))
     }
     for (description, tensor) in zip(expected, tensors) { try setParameter(description.name, to: tensor) }
+  }
+}
+
+extension Layer {
+  /// The layer, or the one within it where it is a block, that no file can describe.
+  fileprivate var withoutConfiguration: any Layer {
+    let inner = (self as? Residual)?.layers.first { LayerConfiguration($0) == nil }
+    return inner?.withoutConfiguration ?? self
   }
 }

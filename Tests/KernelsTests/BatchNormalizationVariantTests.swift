@@ -122,6 +122,16 @@ private func residualParity<Scalar: KernelScalar>(_: Scalar.Type, _ set: Instruc
         #expect(kept[row, c] == (mask[row, c] ? data.dy[row, c] : 0))
       }
     }
+    let sum = TestMatrix<Scalar>(rows, columns)
+    table.add(data.x.view, residual.view, sum.view, relu, relu ? mask : nil)
+    #expect(sum.guardsIntact && bytes[rows * stride] == 0x77)
+    for row in 0..<rows {
+      for c in 0..<columns {
+        let exact = data.x[row, c] + residual[row, c]
+        #expect(sum[row, c] == (relu ? max(exact, 0) : exact))
+        if relu { #expect(mask[row, c] == (exact > 0)) }
+      }
+    }
   }
 }
 

@@ -19,6 +19,10 @@ struct InferenceGraph<Scalar: NetworkScalar> {
     case activation(ElementwiseActivation, alpha: Double)
     case normalization(InferenceNormalization<Scalar>)
     case softmax
+    /// Nothing but a name for the values here: number `residual` is added further on.
+    case shortcut(residual: Int)
+    /// The sum with those values.
+    case addition(residual: Int)
     case custom(any CustomLayer<Scalar>, parameters: [ParameterMatrix<Scalar>])
   }
 
@@ -35,7 +39,17 @@ struct InferenceGraph<Scalar: NetworkScalar> {
     outputShape = network.outputShape
     table = try Scalar.kernels()
     let parameters = ParameterReader(store: store, kernels: table)
-    for stage in network.stages { try append(stage, parameters) }
+    let shortcuts = network.stages.flatMap(\.shortcuts)
+    func appendShortcuts(of source: Int) {
+      for shortcut in shortcuts where shortcut.source == source {
+        append(.shortcut(residual: shortcut.residual), rows: 1, columns: 1)
+      }
+    }
+    appendShortcuts(of: -1)
+    for (index, stage) in network.stages.enumerated() {
+      try append(stage, parameters)
+      appendShortcuts(of: index)
+    }
     if operations.isEmpty {
       // Nothing but dropout: a copy.
       let columns = inputShape.reduce(1, *)
@@ -77,9 +91,13 @@ struct InferenceGraph<Scalar: NetworkScalar> {
       case .dropout: break
       case .activation(let kind, let alpha, _, _):
         if kind != .linear { append(.activation(kind, alpha: alpha), rows: rows, columns: columns) }
-      case .normalization(let settings, let relu, _):
+      case .normalization(let settings, let relu, _, let shortcut):
         append(
           .normalization(try InferenceNormalization(settings, parameters, inner: 1)), rows: rows, columns: columns)
+        if let shortcut { append(.addition(residual: shortcut.residual), rows: rows, columns: columns) }
+        if relu { append(.activation(.relu, alpha: 0), rows: rows, columns: columns) }
+      case .addition(let shortcut, let relu):
+        append(.addition(residual: shortcut.residual), rows: rows, columns: columns)
         if relu { append(.activation(.relu, alpha: 0), rows: rows, columns: columns) }
       }
     }

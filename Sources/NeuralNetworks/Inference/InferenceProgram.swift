@@ -15,9 +15,10 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
   let work: Int
   /// Whether the last step is a softmax with something before it, which a loss can take the place of.
   let endsInSoftmax: Bool
-  /// Scalars of scratch memory: of a block's inputs where they are converted, and of each of two activations.
+  /// Scalars of scratch memory: of a block's inputs where they are converted, and of each of `scratchCount` activations.
   let convertedStride: Int
   let scratchScalars: Int
+  let scratchCount: Int
 
   private var memory: [AlignedBuffer<Scalar>] = []
 
@@ -43,6 +44,9 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
     let largest = bound.reduce(0) { most, step in
       step.destination == .output ? most : max(most, step.outputRows * step.outputStride)
     }
+    scratchCount = bound.reduce(0) { most, step in
+      if case .scratch(let index) = step.destination { max(most, index + 1) } else { most }
+    }
     scratchScalars = (blockSamples * largest + 63) / 32 * 32
     steps = .allocate(capacity: bound.count)
     _ = steps.initialize(from: bound)
@@ -57,6 +61,7 @@ struct InferenceKernels<Scalar: NetworkScalar>: Sendable {
   let activate:
     @Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>?, MatrixView<Scalar>, ElementwiseActivation, Double) -> Void
   let softmax: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
+  let add: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?) -> Void
   let normalize:
     @Sendable (
       MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
@@ -67,6 +72,7 @@ struct InferenceKernels<Scalar: NetworkScalar>: Sendable {
     multiply = table.products.multiply
     activate = table.activations.forward
     softmax = table.activations.softmax
+    add = table.batchNormalization.add
     normalize = table.batchNormalization.normalize
   }
 }
@@ -80,14 +86,15 @@ struct InferenceStep<Scalar: NetworkScalar> {
     /// γ·(x − μ)/√(σ² + ε) + β, and ReLU where `activation` says so.
     case normalization
     case softmax
+    /// x + shortcut, and ReLU where `activation` says so.
+    case addition
     case custom
   }
 
   /// A matrix that a step reads or writes.
-  enum Place {
+  enum Place: Equatable {
     case input
-    case first
-    case second
+    case scratch(Int)
     case output
   }
 
@@ -111,6 +118,9 @@ struct InferenceStep<Scalar: NetworkScalar> {
   var gamma: UnsafePointer<Scalar>?
   var beta: UnsafePointer<Scalar>?
   var customIndex = 0
+  /// What an addition adds to its input.
+  var shortcut = Place.input
+  var shortcutStride = 0
 
   /// Whether the output may take the place of the input.
   var worksInPlace: Bool { kind != .dense && kind != .custom }
@@ -134,6 +144,8 @@ struct InferenceBinder<Scalar: NetworkScalar> {
   let kernels: KernelTable<Scalar>
   let operations: [InferenceGraph<Scalar>.Operation]
   private(set) var customOperations: [CustomInference<Scalar>] = []
+  /// By the number of a residual: the step whose output is added further on (−1: the input), and the step that adds it.
+  private var shortcuts: [Int: (source: Int, addition: Int)] = [:]
 
   init(kernels: KernelTable<Scalar>, operations: [InferenceGraph<Scalar>.Operation]) {
     self.kernels = kernels
@@ -168,8 +180,9 @@ struct InferenceBinder<Scalar: NetworkScalar> {
       bound.bias = dense.bias.map { vector($0, &memory) }
       steps.append(bound)
     case .activation(let kind, let alpha):
-      if let last = steps.last, last.kind == .dense || last.kind == .normalization && kind == .relu,
-        last.activation == .linear, last.outputColumns == operation.inputColumns
+      if let last = steps.last,
+        last.kind == .dense || kind == .relu && (last.kind == .normalization || last.kind == .addition),
+        last.activation == .linear, last.outputColumns == operation.inputColumns, !isShortcut(steps.count - 1)
       {
         // Part of the step before it, while its outputs are in the L1 cache.
         steps[steps.count - 1].activation = kind
@@ -198,6 +211,11 @@ struct InferenceBinder<Scalar: NetworkScalar> {
       steps.append(bound)
     case .softmax:
       steps.append(step(.softmax))
+    case .shortcut(let residual):
+      shortcuts[residual] = (steps.count - 1, 0)
+    case .addition(let residual):
+      shortcuts[residual]?.addition = steps.count
+      steps.append(step(.addition))
     case .custom(let layer, let parameters):
       var bound = step(.custom)
       bound.customIndex = customOperations.count
@@ -213,16 +231,28 @@ struct InferenceBinder<Scalar: NetworkScalar> {
     return UnsafePointer(buffer.baseAddress)
   }
 
-  /// Decides where each step reads and writes: products and users' layers from one scratch matrix to the other, the rest
-  /// in place, all from the last product on in the caller's output.
+  /// Whether what step `index` makes is added further on, and so stays as it is.
+  private func isShortcut(_ index: Int) -> Bool { shortcuts.values.contains { $0.source == index } }
+
+  /// Decides where each step reads and writes: products, users' layers and what follows a shortcut from one scratch
+  /// matrix to another, the rest in place, all from the last of these on in the caller's output.
   private func place(_ steps: inout [InferenceStep<Scalar>]) {
-    let starts = steps.indices.filter { $0 == 0 || !steps[$0].worksInPlace }
+    let starts = steps.indices.filter { $0 == 0 || !steps[$0].worksInPlace || isShortcut($0 - 1) }
     var source = InferenceStep<Scalar>.Place.input
     var stride: Int? = steps[0].inputColumns
+    /// Where each step's output lies, and how far its rows lie apart; nil: without gaps.
+    var places: [(place: InferenceStep<Scalar>.Place, stride: Int?)] = []
     for (number, start) in starts.enumerated() {
       let isLast = number == starts.count - 1
       let end = isLast ? steps.count : starts[number + 1]
-      let destination: InferenceStep<Scalar>.Place = isLast ? .output : source == .first ? .second : .first
+      // Not where the input lies, nor where something waits to be added.
+      var taken = [source]
+      for shortcut in shortcuts.values where shortcut.addition >= start && (0..<start).contains(shortcut.source) {
+        taken.append(places[shortcut.source].place)
+      }
+      var scratch = 0
+      while taken.contains(.scratch(scratch)) { scratch += 1 }
+      let destination: InferenceStep<Scalar>.Place = isLast ? .output : .scratch(scratch)
       // Rows lie apart for the cache's sake where every step agrees on what a row is.
       let columns = steps[start].outputColumns
       let agree =
@@ -235,8 +265,15 @@ struct InferenceBinder<Scalar: NetworkScalar> {
         steps[index].inputStride = (index == start ? stride : own) ?? steps[index].inputColumns
         steps[index].destination = destination
         steps[index].outputStride = own ?? steps[index].outputColumns
+        places.append((destination, own))
       }
       (source, stride) = (destination, own)
+    }
+    for shortcut in shortcuts.values {
+      let step = shortcut.addition
+      let values = shortcut.source < 0 ? (.input, nil) : places[shortcut.source]
+      steps[step].shortcut = values.place
+      steps[step].shortcutStride = values.stride ?? steps[step].inputColumns
     }
   }
 }

@@ -27,7 +27,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     self.program = program
     self.members = members
     let converted = (program.blockSamples * program.convertedStride + 31) / 32 * 32
-    scratchPerMember = converted + 2 * program.scratchScalars
+    scratchPerMember = converted + program.scratchCount * program.scratchScalars
     scratch = AlignedBuffer(uninitializedCapacity: members * scratchPerMember + 32)
     indices = AlignedBuffer(uninitializedCapacity: program.blockSamples)
     for index in 0..<program.blockSamples { indices.baseAddress[index] = Int32(index) }
@@ -87,14 +87,13 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   @inline(__always)
   private func runBlock(_ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>) {
     let program = program
-    let activations = scratch + (scratchPerMember - 2 * program.scratchScalars)
+    let activations = scratch + (scratchPerMember - program.scratchCount * program.scratchScalars)
     let (input, inputStride) = blockInput(first, count, scratch)
     @inline(__always)
     func base(_ place: InferenceStep<Scalar>.Place) -> UnsafeMutablePointer<Scalar> {
       switch place {
       case .input: input
-      case .first: activations
-      case .second: activations + program.scratchScalars
+      case .scratch(let index): activations + index * program.scratchScalars
       case .output: output + first * program.outputCount
       }
     }
@@ -106,7 +105,11 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
       let y = MatrixView(
         base: base(step.destination), rows: count * step.outputRows, columns: step.outputColumns,
         stride: step.outputStride)
-      run(step, x, y)
+      run(
+        step, x, y,
+        shortcut: MatrixView(
+          base: base(step.shortcut), rows: x.rows, columns: x.columns,
+          stride: step.shortcut == .input && step.inputRows == 1 ? inputStride : step.shortcutStride))
     }
   }
 
@@ -130,7 +133,10 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   }
 
   @inline(__always)
-  private func run(_ step: InferenceStep<Scalar>, _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
+  private func run(
+    _ step: InferenceStep<Scalar>, _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>,
+    shortcut: @autoclosure () -> MatrixView<Scalar>
+  ) {
     let kernels = program.kernels
     switch step.kind {
     case .dense:
@@ -148,6 +154,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
         kernels.normalize(x, mean, low, inverse, step.gamma, step.beta, y, step.activation == .relu, nil, false)
       }
     case .softmax: kernels.softmax(x, y)
+    case .addition: kernels.add(x, shortcut(), y, step.activation == .relu, nil)
     case .custom:
       let custom = program.customOperations[step.customIndex]
       custom.layer.forward(x, parameters: custom.parameters, output: y, mode: .inference)

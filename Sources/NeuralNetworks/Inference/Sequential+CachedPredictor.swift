@@ -76,7 +76,7 @@ extension StageLayout {
     case .dense, .columns, .softmax: break
     }
     return steps.contains {
-      if case .normalization(let normalization, _, _) = $0 { usesBatch(normalization) } else { false }
+      if case .normalization(let normalization, _, _, _) = $0 { usesBatch(normalization) } else { false }
     }
   }
 }

@@ -15,7 +15,8 @@ extension Sequential {
   ///
   /// One that follows a `Dense` is folded into it, W′ = W·γ/√(σ² + ε), b′ = (b − μ)·γ/√(σ² + ε) + β; one that follows an
   /// activation into the `Dense` after it, past `Dropout` and `Flatten`: W′ = s·W by rows, b′ = b + t·W with s = γ/√(σ² + ε),
-  /// t = β − μ·s. Computed in Double. Others stay. Names of layers stay too; a `Dense` without bias gets one.
+  /// t = β − μ·s. Computed in Double. Others stay: nothing is folded past the ends of a `Residual`, whose shortcut takes
+  /// the values as they are. Names of layers stay too; a `Dense` without bias gets one.
   ///
   /// - Parameters:
   ///   - tolerance: largest difference from the model's outputs, relative to the largest of them; nil: as in
@@ -27,28 +28,13 @@ extension Sequential {
     guard let network, let store else { throw ModelError.notBuilt }
     let graph = try InferenceGraph(network: network, store: store)
     try ParameterReader(store: store, kernels: graph.table).requireFinite()
-    // Not what a layer of a user's stands for: its description cannot be rewritten.
-    let ours = zip(layers, network.layers).filter { $0.0 is Dense || $0.0 is BatchNormalization }
-    let names = Set(ours.map(\.1.name))
+    let names = Set(Self.foldableNames(layers, network.layers))
     let folded = try FoldedGraph(
       graph, tolerance: tolerance, probe: probe, maximumBatch: 64, isFoldable: names.contains)
     var products: [String: InferenceDense<Scalar>] = [:]
     for case .dense(let dense) in folded.graph.operations.map(\.kind) { products[dense.layer] = dense }
 
-    var remaining: [any Layer] = []
-    for (layer, record) in zip(layers, network.layers) {
-      switch layer {
-      case var normalization as BatchNormalization:
-        if folded.report.foldedLayers.contains(record.name) { continue }
-        normalization.name = record.name
-        remaining.append(normalization)
-      case var dense as Dense:
-        dense.name = record.name
-        dense.useBias = products[record.name]?.bias != nil
-        remaining.append(dense)
-      default: remaining.append(layer)
-      }
-    }
+    let remaining = Self.remaining(layers, network.layers, folded.report.foldedLayers, products)
     let model = Sequential(seed: seed, layers: remaining)
     // Before the weights exist, so that the optimizer's state is made with them.
     model.configuration = configuration
@@ -63,6 +49,41 @@ extension Sequential {
       }
     }
     return FoldedModel(model: model, report: folded.report)
+  }
+
+  /// Names of the layers, in blocks too, that can be described anew; what a layer of a user's stands for cannot.
+  private static func foldableNames(_ layers: [any Layer], _ records: [NetworkLayout.LayerRecord]) -> [String] {
+    zip(layers, records).flatMap { layer, record -> [String] in
+      switch layer {
+      case let block as Residual: foldableNames(block.layers, record.inner)
+      case is Dense, is BatchNormalization: [record.name]
+      default: []
+      }
+    }
+  }
+
+  /// The layers without the normalizations in `folded`, under the names they have.
+  private static func remaining(
+    _ layers: [any Layer], _ records: [NetworkLayout.LayerRecord], _ folded: [String],
+    _ products: [String: InferenceDense<Scalar>]
+  ) -> [any Layer] {
+    zip(layers, records).compactMap { layer, record -> (any Layer)? in
+      switch layer {
+      case var normalization as BatchNormalization:
+        if folded.contains(record.name) { return nil }
+        normalization.name = record.ownName
+        return normalization
+      case var dense as Dense:
+        dense.name = record.ownName
+        dense.useBias = products[record.name]?.bias != nil
+        return dense
+      case var block as Residual:
+        block.name = record.ownName
+        block.layers = remaining(block.layers, record.inner, folded, products)
+        return block
+      default: return layer
+      }
+    }
   }
 }
 

@@ -12,8 +12,10 @@ public enum LayerConfiguration: Sendable, Equatable, Codable {
   case dropout(Dropout)
   /// A `Flatten`.
   case flatten(Flatten)
+  /// A `Residual`.
+  case residual(Residual.Configuration)
 
-  /// The configuration of one of Lamina's own layers, or nil for a layer of a user's.
+  /// The configuration of one of Lamina's own layers, or nil for a layer of a user's and a block that holds one.
   public init?(_ layer: any Layer) {
     switch layer {
     case let layer as Dense: self = .dense(layer)
@@ -22,6 +24,9 @@ public enum LayerConfiguration: Sendable, Equatable, Codable {
     case let layer as LayerNormalization: self = .layerNormalization(layer)
     case let layer as Dropout: self = .dropout(layer)
     case let layer as Flatten: self = .flatten(layer)
+    case let layer as Residual:
+      guard let block = Residual.Configuration(layer) else { return nil }
+      self = .residual(block)
     default: return nil
     }
   }
@@ -35,6 +40,7 @@ public enum LayerConfiguration: Sendable, Equatable, Codable {
     case .layerNormalization(let layer): layer
     case .dropout(let layer): layer
     case .flatten(let layer): layer
+    case .residual(let block): block.layer
     }
   }
 }

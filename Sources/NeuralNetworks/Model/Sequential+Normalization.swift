@@ -61,7 +61,7 @@ extension Sequential {
     to convention: BatchNormalization.Convention, batchSize: Int?
   ) throws -> Sequential<Scalar> {
     guard let inputShape, let table = store?.normalizations else { throw ModelError.notBuilt }
-    let layers = try layers.map { try ($0 as? BatchNormalization)?.converted(to: convention) ?? $0 }
+    let layers = try layers.mapWithinBlocks { try ($0 as? BatchNormalization)?.converted(to: convention) ?? $0 }
     let result = Sequential<Scalar>(seed: seed, layers: layers)
     try result.build(inputShape: inputShape)
     for parameter in parameters { try result.setParameter(parameter.name, to: self.parameter(parameter.name)) }

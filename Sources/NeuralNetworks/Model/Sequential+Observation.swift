@@ -2,7 +2,7 @@ import LinearAlgebra
 
 /// A batch normalization of a model, as reports name and find it.
 package struct NormalizationSite: Sendable {
-  /// Index of the layer.
+  /// Index of the layer in `layerNames`.
   package let layer: Int
   package let name: String
   package let epsilon: Double
@@ -23,38 +23,37 @@ package struct RunningState<Scalar: NetworkScalar> {
 }
 
 extension Sequential {
-  /// Names of the layers; empty before the model is built.
-  package var layerNames: [String] { network?.layers.map(\.name) ?? [] }
+  /// The layers in the order in which they end, those within blocks before their block; empty before the model is built.
+  private var allLayers: [NetworkLayout.LayerRecord] { network?.allLayers ?? [] }
 
-  /// Shape of one sample of the output of layer `index`.
-  package func outputShape(ofLayer index: Int) -> [Int] { network?.layers[index].outputShape ?? [] }
+  /// Names of the layers, those within blocks before their block; empty before the model is built.
+  package var layerNames: [String] { allLayers.map(\.name) }
+
+  /// Shape of one sample of the output of layer `index` of `layerNames`.
+  package func outputShape(ofLayer index: Int) -> [Int] { allLayers[index].outputShape }
 
   /// The layers that are batch normalizations; empty before the model is built.
   package var normalizationSites: [NormalizationSite] {
-    guard let network else { return [] }
-    return layers.indices.compactMap { index in
-      guard let layer = layers[index] as? BatchNormalization else { return nil }
-      let shape = network.layers[index].outputShape
-      let axis = layer.axis < 0 ? shape.count + layer.axis : layer.axis - 1
+    guard let table = store?.normalizations else { return [] }
+    return allLayers.enumerated().compactMap { index, record in
+      guard record.isNormalization,
+        let normalization = table.layers.first(where: { $0.layerName == record.name })
+      else { return nil }
+      let (shape, axis) = (record.outputShape, normalization.axis)
       return NormalizationSite(
-        layer: index, name: network.layers[index].name, epsilon: layer.epsilon,
-        tracks: layer.tracksRunningStatistics, features: shape[axis],
+        layer: index, name: record.name, epsilon: normalization.epsilon,
+        tracks: normalization.layer.tracksRunningStatistics, features: shape[axis],
         outer: shape[..<axis].reduce(1, *), inner: shape[(axis + 1)...].reduce(1, *))
     }
   }
 
-  /// A plan of the first `count` layers over the model's own parameters; nil where they compute nothing.
+  /// A plan of what is computed up to the end of the first `count` of `layerNames`, over the model's own parameters; nil
+  /// where that is nothing.
   ///
   /// Tiles follow from shapes alone, so its bits are those of the whole model.
   package func plan(ofFirst count: Int, samples: Int, threads: Int = 1) throws -> ExecutionPlan<Scalar>? {
     guard let network, let store else { throw ModelError.notBuilt }
-    // The shapes were checked when the model was built: what remains is a prefix without operations.
-    guard
-      let part = try? NetworkLayout(
-        layers: Array(layers.prefix(count)), inputShape: network.inputShape, precision: Scalar.self)
-    else {
-      return nil
-    }
+    guard count > 0, let part = network.prefix(operations: allLayers[count - 1].operationCount) else { return nil }
     return try ExecutionPlan(
       network: part, store: store, loss: .meanSquaredError, capacity: samples, threads: threads, seed: seed)
   }
@@ -62,11 +61,9 @@ extension Sequential {
   /// A plan of all layers in which nothing is dropped.
   package func planWithoutDropout(samples: Int) throws -> ExecutionPlan<Scalar> {
     guard let network, let store else { throw ModelError.notBuilt }
-    let layers = layers.map { layer in (layer as? Dropout).map { Dropout(0, name: $0.name) } ?? layer }
     return try ExecutionPlan(
-      network: NetworkLayout(layers: layers, inputShape: network.inputShape, precision: Scalar.self), store: store,
-      loss: configuration?.loss ?? .meanSquaredError, capacity: samples, threads: teamSize ?? 1,
-      seed: seed)
+      network: network.withoutDropout(), store: store, loss: configuration?.loss ?? .meanSquaredError,
+      capacity: samples, threads: teamSize ?? 1, seed: seed)
   }
 
   /// Calls `body` while passes in training mode normalize by the batch and leave its mean and biased variance themselves
@@ -97,6 +94,6 @@ extension Sequential {
   /// The layer of the parameters of stage `index` of a plan; nil where it has none.
   package func layerName(ofStage index: Int) -> String? {
     guard let network, let parameter = network.stages[index].parameters.first else { return nil }
-    return network.layers.first { $0.parameters.contains(parameter) }?.name
+    return network.allLayers.first { $0.parameters.contains(parameter) }?.name
   }
 }

@@ -1,11 +1,13 @@
 extension Sequential {
   /// A table of the layers with their output shapes and numbers of parameters, and the totals.
   ///
+  /// The layers of a block come before the block, whose own line is its addition.
+  ///
   /// - Throws: `ModelError.notBuilt` before the model is built.
   public func summary() throws -> String {
     guard let network else { throw ModelError.notBuilt }
     let header = ["Layer", "Kind", "Output shape", "Parameters"]
-    let rows = network.layers.map { layer in
+    let rows = network.allLayers.map { layer in
       let shape = "(batch, " + layer.outputShape.map(String.init).joined(separator: ", ") + ")"
       let count = layer.parameters.reduce(0) { $0 + network.records[$1].specification.shape.reduce(1, *) }
       return [layer.name, layer.kind, shape, grouped(count)]

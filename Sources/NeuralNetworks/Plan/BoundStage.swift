@@ -23,6 +23,9 @@ struct BoundStage<Scalar: NetworkScalar> {
   var outputGradient: MatrixView<Scalar>
   /// Where the gradient with respect to the input goes: the previous stage's `outputGradient`; nil for the first stage.
   var inputGradient: MatrixView<Scalar>?
+  /// Gradients that steps of later stages left for the stage's input: they are added to its gradient.
+  var shortcutGradients: UnsafeMutablePointer<MatrixView<Scalar>>
+  var shortcutCount: Int
   /// Tiles of the input's columns by which the gradient with respect to the input is shared out.
   var inputTiles: UnsafeMutablePointer<Range<Int>>
   var inputTileCount: Int
@@ -49,6 +52,10 @@ struct BoundStep<Scalar: NetworkScalar> {
   enum Kind {
     case activation
     case normalization
+    /// A normalization with a shortcut added, and a ReLU where it says so.
+    case normalizedAddition
+    /// A shortcut added, and a ReLU where a mask is kept.
+    case addition
     case dropout
   }
 
@@ -63,6 +70,12 @@ struct BoundStep<Scalar: NetworkScalar> {
   var gradientIsFused = false
 
   var normalization: BoundNormalization<Scalar>?
+
+  /// What is added, and where its gradient goes; nil where nobody wants that.
+  var shortcut: MatrixView<Scalar>?
+  var shortcutGradient: MatrixView<Scalar>?
+  /// Where the ReLU after an addition let the output through; nil without ReLU.
+  var mask: BitMatrixView?
 
   var rate = 0.0
   var dropoutIndex = 0

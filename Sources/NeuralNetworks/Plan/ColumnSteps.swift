@@ -6,6 +6,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     @Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>?, MatrixView<Scalar>, ElementwiseActivation, Double) -> Void
   let activationBackward:
     @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, ElementwiseActivation, Double) -> Void
+  let normalizeAndAdd:
+    @Sendable (
+      MatrixView<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?,
+      UnsafePointer<Scalar>?, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?
+    ) -> Void
+  let add: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool, BitMatrixView?) -> Void
+  let keepMasked: @Sendable (MatrixView<Scalar>, BitMatrixView, MatrixView<Scalar>) -> Void
   let softmax: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
   let softmaxBackward: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>) -> Void
   let moments:
@@ -34,6 +41,9 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     transpose = table.layout.transpose
     activationForward = table.activations.forward
     activationBackward = table.activations.backward
+    normalizeAndAdd = table.batchNormalization.normalizeAndAdd
+    add = table.batchNormalization.add
+    keepMasked = table.batchNormalization.keepMasked
     softmax = table.activations.softmax
     softmaxBackward = table.activations.softmaxBackward
     moments = table.batchNormalization.moments
@@ -57,6 +67,12 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
         activationForward(input, step.bias, output, step.activation, step.alpha)
       case .normalization:
         if let normalization = step.normalization { normalizeForward(normalization, input, output, mode) }
+      case .normalizedAddition:
+        if let normalization = step.normalization, let shortcut = step.shortcut {
+          normalizeForward(normalization, adding: shortcut.rows(0..<rows), input, output, mode)
+        }
+      case .addition:
+        if let shortcut = step.shortcut { add(input, shortcut.rows(0..<rows), output, step.mask != nil, step.mask) }
       case .dropout:
         if mode == .training {
           dropout(input, output, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
@@ -83,6 +99,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
         normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
       case .dropout:
         dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
+      case .normalizedAddition:
+        guard let normalization = step.normalization else { continue }
+        passToShortcut(step, normalization.mask, gradient, rows: rows)
+        normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+      case .addition:
+        passToShortcut(step, step.mask, gradient, rows: rows)
+        if let mask = step.mask { keepMasked(gradient, mask, gradient) }
       }
     }
     if let biasGradient = tile.biasGradient { columnSums(gradient, biasGradient) }

@@ -128,12 +128,18 @@ extension ExecutionPlan {
           let bound = stage.tiles[tile]
           let gradient = stage.outputGradient.columns(bound.columns).rows(0..<rows)
           kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
+          if case .columns = stage.core {
+            // The input's gradient lies in the same memory.
+            stage.addShortcutGradients(to: stage.outputGradient, columns: bound.columns, rows: rows, kernels)
+          }
         }
         guard let inputGradient = stage.inputGradient else { break }
         team.barrier(member)
         guard case .dense = stage.core else { break }
         for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
           multiplyByTransposedKernel(member, stage, into: inputGradient, columns: stage.inputTiles[tile], rows: rows)
+          // What the shortcuts' tiles left there, the barrier has made visible.
+          stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: rows, kernels)
         }
         // The stage before, if one member computes it whole, needs all tiles of its gradient.
         if !stages[index - 1].isTiled || stage.inputRowsPerSample != stages[index - 1].outputRowsPerSample {
@@ -141,6 +147,12 @@ extension ExecutionPlan {
         }
       case .softmax, .whole:
         if member == 0 { backwardWhole(stage, rows: rows) }
+        team.barrier(member)
+        guard stage.shortcutCount > 0, let inputGradient = stage.inputGradient else { break }
+        let inputRows = sampleCount * stage.inputRowsPerSample
+        for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
+          stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: inputRows, kernels)
+        }
         team.barrier(member)
       }
     }

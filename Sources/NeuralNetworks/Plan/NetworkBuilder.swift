@@ -4,11 +4,15 @@
 public struct NetworkBuilder {
   /// The shape of one sample where the next operation will read it, without the batch axis.
   public private(set) var shape: [Int]
-  /// The name of the layer that is being lowered.
-  public internal(set) var layerName = ""
+  /// The name of the layer that is being lowered, after those of the blocks around it: `residual.dense`.
+  public private(set) var layerName = ""
 
   private(set) var operations: [Operation] = []
   private(set) var parameters: [ParameterRecord] = []
+  /// The layers within the one that is being lowered.
+  private var innerLayers: [NetworkLayout.LayerRecord] = []
+  private var names: Set<String> = []
+  private var residualCount = 0
 
   /// A parameter under its full name.
   struct ParameterRecord: Sendable {
@@ -31,6 +35,10 @@ public struct NetworkBuilder {
     case softmax
     case flatten
     case custom(any CustomLayer, parameters: [Int])
+    /// Nothing but a name for the value here: number `residual` is added further on.
+    case shortcut(residual: Int)
+    /// The sum with that value.
+    case addition(residual: Int)
   }
 
   /// A batch normalization's settings; `axis` counts within a sample's shape.
@@ -163,6 +171,54 @@ public struct NetworkBuilder {
       throw error("its parameter \(specification.name) cannot have shape \(specification.shape)")
     }
     append(.custom(layer, parameters: specifications.map { add($0) }), outputShape: outputShape)
+  }
+
+  /// A block with a shortcut around it, and an activation of the sum.
+  ///
+  /// - Throws: `ModelError.layer` where the block changes the shape.
+  mutating func residual(_ layers: [any Layer], activation: Activation) throws {
+    let residual = residualCount
+    residualCount += 1
+    let (before, path) = (shape, layerName)
+    append(.shortcut(residual: residual), outputShape: shape)
+    let inner = try lower(layers, within: path)
+    innerLayers += inner
+    layerName = path
+    guard shape == before else {
+      throw error(
+        "its layers make samples of shape \(shape) of samples of shape \(before), which cannot be added; let the last of "
+          + "them have \(before[before.count - 1]) units, or put a Dense ahead of the block that makes that shape")
+    }
+    append(.addition(residual: residual), outputShape: shape)
+    try self.activation(activation)
+  }
+
+  /// Adds layers one after the other; their names begin with `path` where it is not empty.
+  ///
+  /// - Throws: `ModelError.duplicateName` where a name has been given before; what the layers throw.
+  mutating func lower(_ layers: [any Layer], within path: String = "") throws -> [NetworkLayout.LayerRecord] {
+    let around = innerLayers
+    defer { innerLayers = around }
+    var counts: [String: Int] = [:]
+    return try layers.map { layer in
+      var own = layer.name ?? ""
+      if own.isEmpty {
+        let count = counts[layer.kind, default: 0]
+        counts[layer.kind] = count + 1
+        own = count == 0 ? layer.kind : "\(layer.kind)_\(count)"
+      }
+      let name = path.isEmpty ? own : "\(path).\(own)"
+      guard names.insert(name).inserted else { throw ModelError.duplicateName(name) }
+      let first = parameters.count
+      layerName = name
+      innerLayers = []
+      try layer.lower(into: &self)
+      let inner = Set(innerLayers.flatMap(\.withInner).flatMap(\.parameters))
+      return NetworkLayout.LayerRecord(
+        name: name, ownName: own, kind: layer.kind, outputShape: shape,
+        parameters: (first..<parameters.count).filter { !inner.contains($0) }, operationCount: operations.count,
+        isNormalization: layer is BatchNormalization, inner: innerLayers)
+    }
   }
 
   private func error(_ problem: String) -> ModelError { .layer(name: layerName, problem: problem) }

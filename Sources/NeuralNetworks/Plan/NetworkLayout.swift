@@ -1,18 +1,32 @@
 /// A model's stages and shapes: all that follows from the layers and the input shape alone.
 struct NetworkLayout {
-  /// One line of `summary()`.
+  /// A layer as it was lowered: one line of `summary()`.
   struct LayerRecord: Sendable {
+    /// The name, after those of the blocks around it.
     var name: String
+    /// The name without them.
+    var ownName: String
     var kind: String
     var outputShape: [Int]
+    /// Those of its own, without the layers within it.
     var parameters: [Int]
+    /// Operations of the network up to its last.
+    var operationCount: Int
+    var isNormalization: Bool
+    /// The layers within it, where it is a block.
+    var inner: [LayerRecord]
+
+    /// The layers within it, to any depth, and itself: in the order in which they end.
+    var withInner: [LayerRecord] { inner.flatMap(\.withInner) + [self] }
   }
 
   let inputShape: [Int]
   let outputShape: [Int]
+  /// The model's layers; those of blocks are within the blocks.
   let layers: [LayerRecord]
   let records: [NetworkBuilder.ParameterRecord]
   let stages: [StageLayout]
+  private let operations: [NetworkBuilder.Operation]
 
   /// Lowers `layers` for samples of `inputShape` in a model of `precision`.
   ///
@@ -26,33 +40,46 @@ struct NetworkLayout {
           + "\(Self.largestAxis) elements")
     }
     var builder = NetworkBuilder(inputShape: inputShape, precision: precision)
-    var records: [LayerRecord] = []
-    var counts: [String: Int] = [:]
-    var names: Set<String> = []
-    for layer in layers {
-      var name = layer.name ?? ""
-      if name.isEmpty {
-        let count = counts[layer.kind, default: 0]
-        counts[layer.kind] = count + 1
-        name = count == 0 ? layer.kind : "\(layer.kind)_\(count)"
-      }
-      guard names.insert(name).inserted else { throw ModelError.duplicateName(name) }
-      let first = builder.parameters.count
-      builder.layerName = name
-      try layer.lower(into: &builder)
-      records.append(
-        LayerRecord(
-          name: name, kind: layer.kind, outputShape: builder.shape,
-          parameters: Array(first..<builder.parameters.count)))
-    }
-    self.inputShape = inputShape
-    outputShape = builder.shape
-    self.layers = records
-    self.records = builder.parameters
-    stages = StageLayout.stages(of: builder.operations)
+    let records = try builder.lower(layers)
+    self.init(
+      inputShape: inputShape, layers: records, records: builder.parameters, operations: builder.operations)
     guard !stages.isEmpty else {
       throw ModelError.layer(name: records[0].name, problem: "the model computes nothing; add a Dense layer")
     }
+  }
+
+  private init(
+    inputShape: [Int], layers: [LayerRecord], records: [NetworkBuilder.ParameterRecord],
+    operations: [NetworkBuilder.Operation]
+  ) {
+    self.inputShape = inputShape
+    outputShape = operations.last?.outputShape ?? inputShape
+    self.layers = layers
+    self.records = records
+    self.operations = operations
+    stages = StageLayout.stages(of: operations)
+  }
+
+  /// All layers, those of blocks before their block.
+  var allLayers: [LayerRecord] { layers.flatMap(\.withInner) }
+
+  /// The network up to an operation: its stages are the first of this one's, and its parameters have the same numbers.
+  ///
+  /// Nil where nothing is computed so far.
+  func prefix(operations count: Int) -> NetworkLayout? {
+    let part = NetworkLayout(
+      inputShape: inputShape, layers: layers, records: records, operations: Array(operations.prefix(count)))
+    return part.stages.isEmpty ? nil : part
+  }
+
+  /// The same network with dropout that drops nothing.
+  func withoutDropout() -> NetworkLayout {
+    let operations = operations.map { operation in
+      var operation = operation
+      if case .dropout = operation.kind { operation.kind = .dropout(rate: 0) }
+      return operation
+    }
+    return NetworkLayout(inputShape: inputShape, layers: layers, records: records, operations: operations)
   }
 
   /// Most elements of a sample and most units of a layer: beyond it a shape is a mistake or a damaged file.

@@ -290,7 +290,7 @@ extension StageLayout {
   var normalizations: [NetworkBuilder.Normalization] {
     var result: [NetworkBuilder.Normalization] = []
     if case .innerAxisNormalization(let normalization, _, _, _) = core { result.append(normalization) }
-    for case .normalization(let normalization, _, _) in steps { result.append(normalization) }
+    for case .normalization(let normalization, _, _, _) in steps { result.append(normalization) }
     return result
   }
 }

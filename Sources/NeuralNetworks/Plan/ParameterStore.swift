@@ -193,7 +193,7 @@ extension StageLayout {
     case .custom(_, let parameters): result += parameters
     case .columns, .softmax: break
     }
-    for case .normalization(let normalization, _, _) in steps { add(normalization) }
+    for case .normalization(let normalization, _, _, _) in steps { add(normalization) }
     return result
   }
 }

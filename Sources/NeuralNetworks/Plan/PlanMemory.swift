@@ -15,6 +15,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
   private let labelBuffer: AlignedBuffer<Int32>
   private var tileArrays: [UnsafeMutableBufferPointer<BoundTile<Scalar>>] = []
   private var stepArrays: [UnsafeMutableBufferPointer<BoundStep<Scalar>>] = []
+  private var viewArrays: [UnsafeMutableBufferPointer<MatrixView<Scalar>>] = []
   private var rangeArrays: [UnsafeMutableBufferPointer<Range<Int>>] = []
   private var extraBuffers: [AlignedBuffer<Scalar>] = []
 
@@ -50,6 +51,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
   deinit {
     for array in tileArrays { array.deallocate() }
     for array in stepArrays { array.deallocate() }
+    for array in viewArrays { array.deallocate() }
     for array in rangeArrays { array.deallocate() }
     stages.deallocate()
   }
@@ -77,12 +79,17 @@ final class PlanMemory<Scalar: NetworkScalar> {
     let ranges = UnsafeMutableBufferPointer<Range<Int>>.allocate(capacity: inputBoundaries.count - 1)
     rangeArrays.append(ranges)
     _ = ranges.initialize(from: zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 })
+    let shortcutGradients = placed.flatMap(\.shortcuts).filter { $0.source == index - 1 }.compactMap(\.gradient)
+    let gradients = UnsafeMutableBufferPointer<MatrixView<Scalar>>.allocate(capacity: max(shortcutGradients.count, 1))
+    viewArrays.append(gradients)
+    _ = gradients.initialize(from: shortcutGradients)
     let operation = try binder.wholeOperation(layout, rows: matrices.output.rows)
     if let operation { wholeOperations.append(operation) }
     return BoundStage(
       core: layout.boundCore(), inputRowsPerSample: layout.inputRowsPerSample,
       outputRowsPerSample: layout.outputRowsPerSample, input: matrices.input, product: matrices.product,
       output: matrices.output, outputGradient: matrices.gradient, inputGradient: matrices.inputGradient,
+      shortcutGradients: gradients.baseAddress!, shortcutCount: shortcutGradients.count,
       inputTiles: ranges.baseAddress!, inputTileCount: ranges.count, tiles: tiles.baseAddress!,
       tileCount: layout.tileCount, wholeIndex: wholeOperations.count - 1)
   }
@@ -96,6 +103,16 @@ struct StageMatrices<Scalar: NetworkScalar> {
   var stepOutputs: [MatrixView<Scalar>]
   var gradient: MatrixView<Scalar>
   var inputGradient: MatrixView<Scalar>?
+  /// What the steps add, in their order.
+  var shortcuts: [Shortcut] = []
+
+  /// A matrix that a step adds, and where the step leaves its gradient; nil where that is the gradient of the network's
+  /// inputs, which nobody wants.
+  struct Shortcut {
+    var source: Int
+    var values: MatrixView<Scalar>
+    var gradient: MatrixView<Scalar>?
+  }
 
   var output: MatrixView<Scalar> { stepOutputs.last ?? product }
 
@@ -129,10 +146,16 @@ struct StageMatrices<Scalar: NetworkScalar> {
       } else {
         gradient = matrix(&arena)
       }
+      let shortcuts = layout.shortcuts.map { shortcut in
+        let values = shortcut.source < 0 ? inputs : stages[shortcut.source].output
+        return Shortcut(
+          source: shortcut.source, values: values.reshaped(columns: layout.outputColumns),
+          gradient: shortcut.source < 0 ? nil : matrix(&arena))
+      }
       stages.append(
         StageMatrices(
           input: input, product: product, stepOutputs: outputs, gradient: gradient,
-          inputGradient: previousGradient?.reshaped(columns: layout.inputColumns)))
+          inputGradient: previousGradient?.reshaped(columns: layout.inputColumns), shortcuts: shortcuts))
     }
     return (inputs, targets, stages)
   }
@@ -152,7 +175,7 @@ extension StageLayout.Step {
     switch self {
     case .activation(let kind, _, _, _): !kind.gradientNeedsInput
     case .normalization: false
-    case .dropout: true
+    case .dropout, .addition: true
     }
   }
 }
@@ -163,8 +186,8 @@ extension StageLayout {
     guard index > 0 else { return false }
     switch steps[index - 1] {
     case .activation(let kind, _, _, let fused): return kind != .linear && !kind.gradientNeedsInput && !fused
-    // A ReLU after a normalization leaves one bit an element.
-    case .normalization, .dropout: return false
+    // A ReLU after a normalization or an addition leaves one bit an element.
+    case .normalization, .addition, .dropout: return false
     }
   }
 
@@ -174,9 +197,9 @@ extension StageLayout {
   /// Doubles of their workspaces.
   var workspaceDoubles: Int { normalizationCount * 6 * paddedColumns }
 
-  /// Bytes of the masks of its normalizations.
+  /// Bytes of the masks of its normalizations and additions.
   func maskBytes(capacity: Int) -> Int {
-    let masks = steps.count { if case .normalization(_, relu: true, _) = $0 { true } else { false } }
+    let masks = steps.count { $0.keepsMask }
     let ofTiles = zip(boundaries, boundaries.dropFirst()).map {
       Self.maskBytes(rows: capacity * outputRowsPerSample, columns: $1 - $0)
     }

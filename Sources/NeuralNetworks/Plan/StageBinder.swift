@@ -45,6 +45,12 @@ struct StageBinder<Scalar: NetworkScalar> {
   ) -> [BoundStep<Scalar>] {
     let columns = layout.boundaries[tile]..<layout.boundaries[tile + 1]
     var result: [BoundStep<Scalar>] = []
+    var shortcuts = matrices.shortcuts[...]
+    func addShortcut(to step: inout BoundStep<Scalar>) {
+      guard let shortcut = shortcuts.popFirst() else { return }
+      step.shortcut = shortcut.values.columns(columns)
+      step.shortcutGradient = shortcut.gradient?.columns(columns)
+    }
     for (index, step) in layout.steps.enumerated() {
       let input = (index == 0 ? matrices.product : matrices.stepOutputs[index - 1]).columns(columns)
       let output = matrices.stepOutputs[index].columns(columns)
@@ -56,10 +62,17 @@ struct StageBinder<Scalar: NetworkScalar> {
         bound.bias = bias.map { UnsafePointer(store.pointer($0, tile: tile)) }
         bound.gradientIsFused = gradientIsFused
         result.append(bound)
-      case .normalization(let normalization, let relu, let maskInput):
-        var bound = BoundStep(kind: .normalization, input: input, output: output)
+      case .normalization(let normalization, let relu, let maskInput, let shortcut):
+        var bound = BoundStep(
+          kind: shortcut == nil ? .normalization : .normalizedAddition, input: input, output: output)
         bound.normalization = self.normalization(
           normalization, rows: output.rows, count: columns.count, tile: tile, relu: relu, maskInput: maskInput)
+        if shortcut != nil { addShortcut(to: &bound) }
+        result.append(bound)
+      case .addition(_, let relu):
+        var bound = BoundStep(kind: .addition, input: input, output: output)
+        addShortcut(to: &bound)
+        if relu { bound.mask = mask(rows: output.rows, columns: columns.count) }
         result.append(bound)
       case .dropout(let rate, let number):
         var bound = BoundStep(kind: .dropout, input: input, output: output)
@@ -72,6 +85,12 @@ struct StageBinder<Scalar: NetworkScalar> {
     return result
   }
 
+  /// One bit for each element of a tile.
+  private mutating func mask(rows: Int, columns: Int) -> BitMatrixView {
+    defer { masks += StageLayout.maskBytes(rows: rows, columns: columns) }
+    return BitMatrixView(base: masks, stride: BitMatrixView.bytes(columns: columns))
+  }
+
   private mutating func normalization(
     _ settings: NetworkBuilder.Normalization, rows: Int, count: Int, tile: Int, relu: Bool, maskInput: Bool
   ) -> BoundNormalization<Scalar> {
@@ -79,11 +98,7 @@ struct StageBinder<Scalar: NetworkScalar> {
       zeroedCapacity: NormalizationExtras<Scalar>.scalars(settings, count: count, capacity: capacity))
     extraBuffers.append(buffer)
     let extras = NormalizationExtras(settings, count: count, tile: tile, base: buffer.baseAddress, store: store)
-    let maskStride = BitMatrixView.bytes(columns: count)
-    defer {
-      workspace += 6 * count
-      if relu { masks += StageLayout.maskBytes(rows: rows, columns: count) }
-    }
+    defer { workspace += 6 * count }
     return BoundNormalization(
       count: count, momentum: settings.momentum, epsilon: settings.epsilon, relu: relu, maskInput: maskInput,
       gamma: settings.gamma.map { UnsafePointer(store.pointer($0, tile: tile)) },
@@ -94,7 +109,7 @@ struct StageBinder<Scalar: NetworkScalar> {
       movingVariance: settings.movingVariance.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
       mean: arena.vector(count), meanLow: arena.vector(count), variance: arena.vector(count),
       inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)),
-      mask: relu ? BitMatrixView(base: masks, stride: maskStride) : nil, workspace: workspace,
+      mask: relu ? mask(rows: rows, columns: count) : nil, workspace: workspace,
       control: UnsafePointer(store.normalizations.controls + settings.index), extras: extras)
   }
 

@@ -194,8 +194,10 @@ extension StageLayout {
     let steps = steps.map { step in
       switch step {
       case .activation(let kind, _, _, let fused): "\(kind)\(fused ? "*" : "")"
-      case .normalization(let normalization, let relu, let mask):
+      case .normalization(let normalization, let relu, let mask, let shortcut):
         "bn\(normalization.gamma == nil ? "" : "g")\(normalization.beta == nil ? "" : "b")\(relu)\(mask)"
+          + (shortcut == nil ? "" : "+")
+      case .addition(_, let relu): "add\(relu)"
       case .dropout: "dropout"
       }
     }

@@ -15,7 +15,20 @@ func makeModel<Scalar: NetworkScalar>(
 ) throws -> Sequential<Scalar> {
   let model = Sequential<Scalar>(layers: [
     Dense(130, activation: .relu), BatchNormalization(), Dropout(0.25), Dense(70, useBias: false),
-    BatchNormalization(), Activation.gelu, Dense(10, activation: .softmax),
+    BatchNormalization(), Activation.gelu,
+    Residual(activation: .relu) {
+      Dense(50, useBias: false)
+      BatchNormalization()
+      Residual(activation: .relu) { Dense(50) }
+      Dense(70, useBias: false)
+      BatchNormalization(virtualBatchSize: 8)
+    },
+    Residual {
+      BatchNormalization()
+      Dense(70)
+      BatchNormalization()
+    },
+    Dense(10, activation: .softmax),
   ])
   try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
   return model
