@@ -25,6 +25,23 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
       MatrixView<Scalar>, Bool
     ) -> Void
+  let backwardGivenStatistics:
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
+      MatrixView<Scalar>, Bool
+    ) -> Void
+  let weightedMoments:
+    @Sendable (
+      MatrixView<Scalar>, UnsafePointer<Double>, Int, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>
+    ) -> Void
+  let weightedBackward:
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Double>, Int, BitMatrixView?, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>, MatrixView<Scalar>, Bool
+    ) -> Void
   let updateMovingAverage: @Sendable (UnsafeMutablePointer<Scalar>, UnsafePointer<Scalar>, Double, Int) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
@@ -40,6 +57,9 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     inverseDeviation = table.batchNormalization.inverseDeviation
     normalize = table.batchNormalization.normalize
     normalizationBackward = table.batchNormalization.backward
+    backwardGivenStatistics = table.batchNormalization.backwardGivenStatistics
+    weightedMoments = table.batchNormalization.weightedMoments
+    weightedBackward = table.batchNormalization.weightedBackward
     updateMovingAverage = table.batchNormalization.updateMovingAverage
     dropout = table.dropout.apply
     columnSums = table.reductions.columnSums

@@ -39,7 +39,7 @@ extension StepKernels {
     _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>
   ) {
     if let weights = control.weights {
-      weightedMoments(n, control, weights, input)
+      weightedMoments(input, weights, control.positions, n.mean, n.meanLow, n.variance)
     } else {
       moments(input, n.mean, n.meanLow, n.variance, n.workspace)
     }
@@ -51,7 +51,9 @@ extension StepKernels {
   ) {
     let control = n.control.pointee
     if !control.usesBatchStatistics {
-      backwardByGivenStatistics(n, input, gradient)
+      backwardGivenStatistics(
+        gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient, n.betaGradient,
+        gradient, n.maskInput)
     } else if control.groups(rows: input.rows) > 1 {
       backwardGroups(n, control, input, gradient)
     } else if control.renormalizes {
@@ -73,7 +75,9 @@ extension StepKernels {
     _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
   ) {
     if let weights = control.weights {
-      backwardByWeights(n, control, weights, gamma, input, gradient)
+      weightedBackward(
+        gradient, input, weights, control.positions, n.mask, n.mean, n.meanLow, n.inverseDeviation, gamma,
+        n.gammaGradient, n.betaGradient, gradient, n.maskInput)
     } else {
       normalizationBackward(
         gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, gamma, n.gammaGradient, n.betaGradient,
@@ -125,33 +129,6 @@ extension StepKernels {
     n.mean.update(from: n.extras.r, count: n.count)
     n.meanLow.update(from: n.zeros, count: n.count)
     normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
-  }
-
-  /// The gradient with the statistics as constants: dβ = Σdy, dγ = Σdy·x̂, dx = γ·dy/√(σ² + ε).
-  private func backwardByGivenStatistics(
-    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
-  ) {
-    let betaSums = n.workspace
-    let gammaSums = n.workspace + n.count
-    for i in 0..<2 * n.count { betaSums[i] = 0 }
-    for row in 0..<gradient.rows {
-      let dy = gradient.base + row * gradient.stride
-      let x = input.base + row * input.stride
-      let bits = n.mask.map { $0.base + row * $0.stride }
-      for i in 0..<n.count {
-        let isCut = bits.map { ($0[i / 8] >> UInt8(i % 8)) & 1 == 0 } ?? false
-        let slope = isCut ? 0 : dy[i]
-        let centered = (x[i] - n.mean[i]) - n.meanLow[i]
-        betaSums[i] += Double(slope)
-        gammaSums[i] += Double(slope * centered)
-        let scale = n.inverseDeviation[i] * (n.gamma?[i] ?? 1)
-        dy[i] = n.maskInput && x[i] <= 0 ? 0 : scale * slope
-      }
-    }
-    for i in 0..<n.count {
-      n.betaGradient[i] = Scalar(betaSums[i])
-      n.gammaGradient[i] = Scalar(gammaSums[i] * Double(n.inverseDeviation[i]))
-    }
   }
 
   // MARK: Renormalization
