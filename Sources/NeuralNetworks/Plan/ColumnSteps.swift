@@ -43,6 +43,22 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       UnsafeMutablePointer<Scalar>, MatrixView<Scalar>, Bool
     ) -> Void
   let updateMovingAverage: @Sendable (UnsafeMutablePointer<Scalar>, UnsafePointer<Scalar>, Double, Int) -> Void
+  let runMoments:
+    @Sendable (
+      MatrixView<Scalar>, Int, UnsafePointer<Double>?, Int, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>
+    ) -> Void
+  let normalizeRuns:
+    @Sendable (
+      MatrixView<Scalar>, Int, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>?, UnsafePointer<Scalar>?, MatrixView<Scalar>
+    ) -> Void
+  let runBackward:
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, Int, Bool, UnsafePointer<Double>?, Int, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>, MatrixView<Scalar>
+    ) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
   let transpose: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
@@ -61,6 +77,9 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     weightedMoments = table.batchNormalization.weightedMoments
     weightedBackward = table.batchNormalization.weightedBackward
     updateMovingAverage = table.batchNormalization.updateMovingAverage
+    runMoments = table.featureRuns.moments
+    normalizeRuns = table.featureRuns.normalize
+    runBackward = table.featureRuns.backward
     dropout = table.dropout.apply
     columnSums = table.reductions.columnSums
   }
@@ -100,7 +119,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
         activationBackward(gradient, saved.rows(0..<rows), gradient, step.activation, step.alpha)
       case .normalization:
         guard let normalization = step.normalization else { continue }
-        normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+        normalizeBackward(normalization, step.input.rows(0..<rows), gradient, gradient)
       case .dropout:
         dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       }
@@ -114,7 +133,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>, _ mode: Mode
   ) {
     let n = normalization
-    if !n.control.pointee.isPlainForward { return normalizeByOptions(n, input, output, mode) }
+    if !n.control.pointee.isPlainForward || n.inner > 1 { return normalizeByOptions(n, input, output, mode) }
     switch mode {
     case .training:
       moments(input, n.mean, n.meanLow, n.variance, n.workspace)
@@ -128,16 +147,19 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     }
   }
 
-  /// The gradient of the training normalization, in place of `gradient`.
+  /// The gradient of the training normalization, into `result`, which may be `gradient`.
   @inline(__always)
   func normalizeBackward(
-    _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
+    _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>,
+    _ result: MatrixView<Scalar>
   ) {
     let n = normalization
-    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, gradient) }
+    if !n.control.pointee.isPlainBackward || n.inner > 1 {
+      return normalizeBackwardByOptions(n, input, gradient, result)
+    }
     normalizationBackward(
       gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient,
-      n.betaGradient, gradient, n.maskInput)
+      n.betaGradient, result, n.maskInput)
   }
 }
 

@@ -76,9 +76,10 @@ extension ExecutionPlan {
       case .softmax:
         if member == 0 { kernels.softmax(stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows)) }
       case .whole:
-        if member == 0 {
-          wholeOperations[stage.wholeIndex].forward(
-            stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
+        let operation = wholeOperations[stage.wholeIndex]
+        for part in TileGrid.owned(by: member, of: threads, count: operation.partCount) {
+          operation.forward(
+            part: part, stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
         }
       }
       team.barrier(member)
@@ -140,7 +141,7 @@ extension ExecutionPlan {
           team.barrier(member)
         }
       case .softmax, .whole:
-        if member == 0 { backwardWhole(stage, rows: rows) }
+        backwardWhole(member, stage, rows: rows)
         team.barrier(member)
       }
     }
@@ -160,16 +161,20 @@ extension ExecutionPlan {
   }
 
   @inline(__always)
-  private func backwardWhole(_ stage: BoundStage<Scalar>, rows: Int) {
+  private func backwardWhole(_ member: Int, _ stage: BoundStage<Scalar>, rows: Int) {
     let gradient = stage.outputGradient.rows(0..<rows)
     let inputRows = sampleCount * stage.inputRowsPerSample
     let inputGradient = (stage.inputGradient ?? stage.outputGradient).rows(0..<inputRows)
     switch stage.core {
-    case .softmax: kernels.softmaxBackward(gradient, stage.output.rows(0..<rows), inputGradient)
+    case .softmax:
+      if member == 0 { kernels.softmaxBackward(gradient, stage.output.rows(0..<rows), inputGradient) }
     default:
-      wholeOperations[stage.wholeIndex].backward(
-        input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
-        inputGradient: inputGradient, kernels)
+      let operation = wholeOperations[stage.wholeIndex]
+      for part in TileGrid.owned(by: member, of: threads, count: operation.partCount) {
+        operation.backward(
+          part: part, input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
+          inputGradient: inputGradient, kernels)
+      }
     }
   }
 

@@ -1,0 +1,354 @@
+// Batch normalization of an axis that is not the last, where it lies: a feature's values are runs, one in each row.
+//
+// A feature's runs are taken in blocks of up to 64 vectors, short runs several at a time, long ones in pieces. A block's
+// shift is the mean of about eight of its vectors, spread evenly; sums of d = x − shift and of d² follow in one pass and
+// are merged in Double, as for columns. The end of a run is a vector with fewer lanes.
+
+internal import CKernelShims
+import KernelInterface
+
+/// The part of a feature's runs that is summed at once: `length` values of each of `runs` rows, `stride` apart.
+private struct RunBlock {
+  var base: Pointer
+  var stride: Int
+  var runs: Int
+  var length: Int
+
+  /// Vectors of a block, past which sums are taken in Double.
+  static var vectors: Int { 64 }
+
+  /// Rows of a block: 1 where a run fills it.
+  @inline(__always)
+  static func rows(inner: Int) -> Int { max(1, vectors / ((inner + lanes - 1) / lanes)) }
+}
+
+// MARK: Moments
+
+func momentsOfRuns(
+  _ x: MatrixView<Scalar>, _ inner: Int, _ weights: UnsafePointer<Double>?, _ rowsPerWeight: Int, _ mean: Pointer,
+  _ meanLow: Pointer, _ variance: Pointer
+) {
+  // Runs of different weights are never in one block.
+  let blockRows = weights == nil ? RunBlock.rows(inner: inner) : 1
+  let pieces = RunBlock.vectors * lanes
+  for feature in 0..<x.columns / inner {
+    let first = x.base + feature * inner
+    var whole = RunMoments()
+    var row = 0
+    while row < x.rows {
+      let runs = min(blockRows, x.rows - row)
+      var weight = 1.0
+      if let weights { weight = weights[row / rowsPerWeight] }
+      // A row without weight may hold anything, NaN included.
+      var start = weight == 0 ? inner : 0
+      while start < inner {
+        let block = RunBlock(
+          base: first + (row * x.stride + start), stride: x.stride, runs: runs, length: min(pieces, inner - start))
+        whole.add(block, weight: weight)
+        start += pieces
+      }
+      row += runs
+    }
+    // Knuth's two-sum: `sum + error` is origin + distance exactly.
+    let sum = whole.origin + whole.distance
+    let added = sum - whole.origin
+    let error = (whole.origin - (sum - added)) + (whole.distance - added)
+    mean[feature] = Scalar(sum)
+    meanLow[feature] = Scalar((sum - Double(mean[feature])) + error)
+    variance[feature] = whole.weight > 0 ? Scalar(max(whole.squares, 0) / whole.weight) : 0
+  }
+}
+
+/// The moments of a feature's values so far: its mean is origin + distance.
+private struct RunMoments {
+  var weight = 0.0
+  var origin = 0.0
+  var distance = 0.0
+  var squares = 0.0
+
+  /// Adds a block whose values have `weight` each.
+  @inline(__always)
+  mutating func add(_ block: RunBlock, weight each: Double) {
+    let count = Double(block.runs * block.length)
+    let shift = shiftOfRuns(block)
+    var sums = RunSums()
+    sums.addDistances(block, splat(shift))
+    let total = sums.first
+    let mean = total / count
+    let own = each * (sums.second - total * mean)
+    let part = each * count
+    if weight == 0 {
+      (weight, origin, distance, squares) = (part, Double(shift), mean, own)
+    } else {
+      let all = weight + part
+      let delta = ((Double(shift) - origin) + mean) - distance
+      distance += delta * (part / all)
+      squares += own + delta * delta * (weight * part / all)
+      weight = all
+    }
+  }
+}
+
+/// The mean of about eight of the block's vectors, measured from its first value: exact where all are equal.
+@inline(__always)
+private func shiftOfRuns(_ block: RunBlock) -> Scalar {
+  let full = block.length / lanes
+  let width = full > 0 ? lanes : block.length
+  let vectors = max(full, 1)
+  let rowStep = vectors >= 8 ? 1 : (block.runs + 7) / 8
+  let step = vectors >= 8 ? (vectors * block.runs + 7) / 8 : vectors
+  let origin = splat(block.base[0])
+  var sum = Vector.zero
+  var sampled = 0
+  var row = 0
+  while row < block.runs {
+    let run = block.base + row &* block.stride
+    var vector = 0
+    while vector < vectors {
+      sum += lam_load_first_or(run + vector &* lanes, Int64(width), origin) - origin
+      sampled &+= width
+      vector &+= step
+    }
+    row &+= rowStep
+  }
+  return block.base[0] + lam_sum(sum) / Scalar(sampled)
+}
+
+/// Two sums over a block, in four parts each so that none waits for another.
+private struct RunSums {
+  var (s0, s1, s2, s3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+  var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+
+  var first: Double { lam_sum_doubles(lam_widen((s0 + s1) + (s2 + s3))) }
+  var second: Double { lam_sum_doubles(lam_widen((q0 + q1) + (q2 + q3))) }
+
+  /// Σd and Σd² of d = x − shift.
+  @inline(__always)
+  mutating func addDistances(_ block: RunBlock, _ shift: Vector) {
+    let full = block.length / lanes * lanes
+    let rest = block.length - full
+    var row = 0
+    while row < block.runs {
+      let run = block.base + row &* block.stride
+      var i = 0
+      while i <= full - 4 &* lanes {
+        add(lam_load(run + i) - shift, &s0, &q0)
+        add(lam_load(run + (i &+ lanes)) - shift, &s1, &q1)
+        add(lam_load(run + (i &+ 2 &* lanes)) - shift, &s2, &q2)
+        add(lam_load(run + (i &+ 3 &* lanes)) - shift, &s3, &q3)
+        i &+= 4 &* lanes
+      }
+      while i < full {
+        add(lam_load(run + i) - shift, &s1, &q1)
+        i &+= lanes
+      }
+      // Lanes past the end hold the shift.
+      if rest > 0 { add(lam_load_first_or(run + full, Int64(rest), shift) - shift, &s0, &q0) }
+      row &+= 1
+      if full < 4 &* lanes {
+        swap(&s0, &s2)
+        swap(&q0, &q2)
+        swap(&s1, &s3)
+        swap(&q1, &q3)
+      }
+    }
+  }
+
+  @inline(__always)
+  private func add(_ d: Vector, _ sum: inout Vector, _ squares: inout Vector) {
+    sum += d
+    squares = lam_multiply_add(d, d, squares)
+  }
+
+  /// Σdy and Σdy·(x − mean).
+  @inline(__always)
+  mutating func addGradients(_ dy: RunBlock, _ x: Pointer, _ xStride: Int, _ mean: Vector) {
+    let full = dy.length / lanes * lanes
+    let rest = dy.length - full
+    var row = 0
+    while row < dy.runs {
+      let g = dy.base + row &* dy.stride
+      let run = x + row &* xStride
+      var i = 0
+      while i <= full - 4 &* lanes {
+        add(lam_load(g + i), lam_load(run + i) - mean, &s0, &q0)
+        add(lam_load(g + (i &+ lanes)), lam_load(run + (i &+ lanes)) - mean, &s1, &q1)
+        add(lam_load(g + (i &+ 2 &* lanes)), lam_load(run + (i &+ 2 &* lanes)) - mean, &s2, &q2)
+        add(lam_load(g + (i &+ 3 &* lanes)), lam_load(run + (i &+ 3 &* lanes)) - mean, &s3, &q3)
+        i &+= 4 &* lanes
+      }
+      while i < full {
+        add(lam_load(g + i), lam_load(run + i) - mean, &s1, &q1)
+        i &+= lanes
+      }
+      if rest > 0 {
+        add(load(g + full, rest), lam_load_first_or(run + full, Int64(rest), mean) - mean, &s0, &q0)
+      }
+      row &+= 1
+      if full < 4 &* lanes {
+        swap(&s0, &s2)
+        swap(&q0, &q2)
+        swap(&s1, &s3)
+        swap(&q1, &q3)
+      }
+    }
+  }
+
+  @inline(__always)
+  private func add(_ gradient: Vector, _ centered: Vector, _ sum: inout Vector, _ products: inout Vector) {
+    sum += gradient
+    products = lam_multiply_add(gradient, centered, products)
+  }
+}
+
+// MARK: Normalization
+
+func normalizeRuns(
+  _ x: MatrixView<Scalar>, _ inner: Int, _ mean: ConstPointer, _ meanLow: ConstPointer,
+  _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ beta: ConstPointer?, _ y: MatrixView<Scalar>
+) {
+  var chunk = lam_uninitialized_chunk_pair()
+  let scales = lam_chunk_pair_first(&chunk)!
+  let offsets = lam_chunk_pair_second(&chunk)!
+  let features = x.columns / inner
+  let full = inner / lanes * lanes
+  var first = 0
+  while first < features {
+    let count = min(Int(LAM_CHUNK_COLUMNS), features - first)
+    for i in 0..<count {
+      scales[i] = inverseDeviation[first + i] * (gamma?[first + i] ?? 1)
+      offsets[i] = (beta?[first + i] ?? 0) - meanLow[first + i] * scales[i]
+    }
+    for row in 0..<x.rows {
+      var from = x.base + (row &* x.stride &+ first &* inner)
+      var to = y.base + (row &* y.stride &+ first &* inner)
+      for i in 0..<count {
+        let center = splat(mean[first &+ i])
+        let (scale, offset) = (splat(scales[i]), splat(offsets[i]))
+        var j = 0
+        while j < full {
+          lam_store(to + j, lam_multiply_add(lam_load(from + j) - center, scale, offset))
+          j &+= lanes
+        }
+        if j < inner {
+          let rest = inner &- j
+          store(to + j, lam_multiply_add(load(from + j, rest) - center, scale, offset), rest)
+        }
+        from += inner
+        to += inner
+      }
+    }
+    first += count
+  }
+}
+
+// MARK: Gradient
+
+func backwardOfRuns(
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ inner: Int, _ givenStatistics: Bool,
+  _ weights: UnsafePointer<Double>?, _ rowsPerWeight: Int, _ mean: ConstPointer, _ meanLow: ConstPointer,
+  _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer,
+  _ dx: MatrixView<Scalar>
+) {
+  var sums = lam_uninitialized_chunk_sums()
+  let offsets = lam_chunk_block_beta(&sums)!
+  let slopes = lam_chunk_block_gamma(&sums)!
+  let scales = lam_chunk_scale(&sums)!
+  var total = Double(dy.rows)
+  if let weights { total = sumOfWeights(weights, rowsPerWeight, dy.rows) }
+  let share = givenStatistics || total <= 0 ? 0 : 1 / (total * Double(inner))
+  let features = dy.columns / inner
+  var first = 0
+  while first < features {
+    let count = min(Int(LAM_CHUNK_COLUMNS), features - first)
+    for i in 0..<count {
+      let feature = first + i
+      let (beta, products) = gradientSums(
+        dy.columns(feature * inner..<(feature + 1) * inner), x.base + feature * inner, x.stride, mean[feature])
+      // dx = scale·((dy − offset) + slope·(x − mean)), as for columns.
+      let inverse = Double(inverseDeviation[feature])
+      let low = Double(meanLow[feature])
+      let gammaSum = (products - low * beta) * inverse
+      let slope = gammaSum * inverse * share
+      dBeta[feature] = Scalar(beta)
+      dGamma[feature] = Scalar(gammaSum)
+      offsets[i] = Scalar(beta * share - slope * low)
+      slopes[i] = Scalar(-slope)
+      scales[i] = Scalar(inverse * Double(gamma?[feature] ?? 1))
+    }
+    for row in 0..<dy.rows {
+      var weight: Scalar = 1
+      if let weights { weight = Scalar(weights[row / rowsPerWeight]) }
+      let reads = !givenStatistics && weight != 0
+      var g = dy.base + (row &* dy.stride &+ first &* inner)
+      var input = x.base + (row &* x.stride &+ first &* inner)
+      var to = dx.base + (row &* dx.stride &+ first &* inner)
+      for i in 0..<count {
+        let scale = splat(scales[i])
+        if reads {
+          let (offset, slope) = (splat(weight * offsets[i]), splat(weight * slopes[i]))
+          propagate(g, input, to, inner, splat(mean[first &+ i]), offset, slope, scale)
+        } else {
+          // Constants as statistics, or a row without part in them, which may hold no numbers.
+          var j = 0
+          while j < inner {
+            let rest = min(lanes, inner &- j)
+            store(to + j, scale * load(g + j, rest), rest)
+            j &+= lanes
+          }
+        }
+        g += inner
+        input += inner
+        to += inner
+      }
+    }
+    first += count
+  }
+}
+
+/// Σdy and Σdy·(x − mean) of one feature.
+@inline(__always)
+private func gradientSums(
+  _ dy: MatrixView<Scalar>, _ x: Pointer, _ xStride: Int, _ mean: Scalar
+) -> (beta: Double, products: Double) {
+  let blockRows = RunBlock.rows(inner: dy.columns)
+  let pieces = RunBlock.vectors * lanes
+  let center = splat(mean)
+  var (beta, products) = (0.0, 0.0)
+  var row = 0
+  while row < dy.rows {
+    let runs = min(blockRows, dy.rows - row)
+    var start = 0
+    while start < dy.columns {
+      var sums = RunSums()
+      sums.addGradients(
+        RunBlock(
+          base: dy.base + (row * dy.stride + start), stride: dy.stride, runs: runs,
+          length: min(pieces, dy.columns - start)), x + (row * xStride + start), xStride, center)
+      beta += sums.first
+      products += sums.second
+      start += pieces
+    }
+    row += runs
+  }
+  return (beta, products)
+}
+
+@inline(__always)
+private func propagate(
+  _ dy: Pointer, _ x: Pointer, _ dx: Pointer, _ count: Int, _ mean: Vector, _ offset: Vector, _ slope: Vector,
+  _ scale: Vector
+) {
+  let full = count / lanes * lanes
+  var i = 0
+  while i < full {
+    let g = lam_load(dy + i) - offset
+    lam_store(dx + i, scale * lam_multiply_add(slope, lam_load(x + i) - mean, g))
+    i &+= lanes
+  }
+  if i < count {
+    let rest = count &- i
+    let g = load(dy + i, rest) - offset
+    store(dx + i, scale * lam_multiply_add(slope, load(x + i, rest) - mean, g), rest)
+  }
+}
