@@ -5,6 +5,11 @@ extension ExecutionPlan {
   /// One member's share of the job at hand.
   @inline(__always)
   func performWork(member: Int) {
+    if task == .passes {
+      forward(member, mode: .training, count: trainingStages)
+      team.barrier(member)
+      return backward(member)
+    }
     gather(member)
     team.barrier(member)
     let training = task == .train || task == .gradients

@@ -57,6 +57,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     case observe
     /// Forward in training mode and loss.
     case assess
+    /// Forward and backward of what is in place already.
+    case passes
   }
 
   /// Undoes steps that are not finite; nil: nobody looks.
