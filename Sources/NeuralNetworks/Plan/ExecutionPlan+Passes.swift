@@ -7,12 +7,13 @@ extension ExecutionPlan {
   /// What goes with a step is in it: numbers that change from step to step, penalties, constraints.
   package func passLayers(samples: Int, step: Int) {
     precondition(samples > 0 && samples <= capacity, "\(samples) samples for a plan of \(capacity)")
-    (task, sampleCount, update, self.step) = (.passes, samples, nil, step)
+    (sampleCount, update, self.step) = (samples, nil, step)
     let normalizations = store.normalizations
     if normalizations.needsPreparation { normalizations.prepare(step: step, store: store) }
-    if normalizations.hasPenalties { sums.loss = normalizations.penalty(store) }
+    if normalizations.hasPenalties { perform(.penalize) }
+    task = .passes
     team.run(self)
-    if normalizations.hasConstraints { normalizations.constrain(store) }
+    if normalizations.hasConstraints { perform(.constrain) }
   }
 
   /// The gradient of the last stage's output; after `passLayers` of a plan with one stage, that of its input.

@@ -5,10 +5,16 @@ extension ExecutionPlan {
   /// One member's share of the job at hand.
   @inline(__always)
   func performWork(member: Int) {
-    if task == .passes {
+    switch task {
+    case .train, .gradients, .infer, .evaluate, .observe, .assess: break
+    case .passes:
       forward(member, mode: .training, count: trainingStages)
       team.barrier(member)
       return backward(member)
+    case .penalize:
+      penalty = store.normalizations.penalty(store)
+      return
+    case .constrain: return store.normalizations.constrain(store)
     }
     gather(member)
     team.barrier(member)

@@ -189,26 +189,23 @@ extension StepKernels {
         gamma: n.gamma, beta: n.beta, mask: n.mask?.rows(from: rows.lowerBound), into: output.rows(rows))
     }
     guard control.updatesStatistics else { return }
-    // The moments of the whole batch: variance within the groups and between them.
+    // The moments of the whole batch: variance within the groups and between them. Means are distances from the first.
+    let (distances, squares) = (n.workspace, n.workspace + n.count)
+    let first = statistics(0, n)
+    for i in 0..<n.count { (distances[i], squares[i]) = (0, 0) }
+    for group in 0..<groups {
+      let own = statistics(group, n)
+      let weight = Double(rows(group, of: groups, input, n).count) / Double(input.rows)
+      for i in 0..<n.count {
+        let distance =
+          (Double(own.mean[i]) - Double(first.mean[i])) + (Double(own.meanLow[i]) - Double(first.meanLow[i]))
+        distances[i] += weight * distance
+        squares[i] += weight * (Double(own.variance[i]) + distance * distance)
+      }
+    }
     for i in 0..<n.count {
-      func weight(_ group: Int) -> Double {
-        Double(rows(group, of: groups, input, n).count) / Double(input.rows)
-      }
-      func mean(_ group: Int) -> Double {
-        let own = statistics(group, n)
-        return Double(own.mean[i]) + Double(own.meanLow[i])
-      }
-      var whole = 0.0
-      for group in 0..<groups { whole += weight(group) * (mean(group) - mean(0)) }
-      whole += mean(0)
-      var variance = 0.0
-      for group in 0..<groups {
-        let distance = mean(group) - whole
-        let within = Double(statistics(group, n).variance[i])
-        variance += weight(group) * (within + distance * distance)
-      }
-      n.mean[i] = Scalar(whole)
-      n.variance[i] = Scalar(variance)
+      n.mean[i] = Scalar(Double(first.mean[i]) + (Double(first.meanLow[i]) + distances[i]))
+      n.variance[i] = Scalar(max(squares[i] - distances[i] * distances[i], 0))
     }
     updateRunningStatistics(n, control, rows: input.rows)
   }
