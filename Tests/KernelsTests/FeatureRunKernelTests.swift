@@ -92,11 +92,11 @@ private func parity<Scalar: KernelScalar>(
       dBeta: &dBeta, dx: dx64.view)
   }
 
-  // A lane sums at most 16 terms in each of four parts, which take two roundings more; lanes, blocks and runs are summed
-  // in Double, as the oracle sums everything: u a rounding, n·2⁻⁵³ the oracle's.
+  // A lane sums at most 32 terms in each of two parts, or 16 in each of four, which take two roundings more; lanes, blocks
+  // and runs are summed in Double, as the oracle sums everything: u a rounding, n·2⁻⁵³ the oracle's.
   let u = Double(Scalar.ulpOfOne) / 2
   let n = Double(rows * inner)
-  let r = 22 * u + n * 0x1p-53
+  let r = 36 * u + n * 0x1p-53
   let inverse = variance.map { 1 / ($0 + 1e-3).squareRoot() }
   for feature in 0..<features {
     let columns = feature * inner..<(feature + 1) * inner
