@@ -11,6 +11,7 @@ extension BenchmarkSuites {
       try batchNormalization(rows, columns, as: Float.self)
     }
     try batchNormalization(128, 512, as: Double.self)
+    try normalizationOptions()
   }
 
   private func batchNormalization<Scalar: NetworkScalar>(_ rows: Int, _ columns: Int, as type: Scalar.Type) throws {

@@ -8,6 +8,14 @@ extension BenchmarkSuites {
     try report(variants: try benchmark.rows(self))
   }
 
+  /// The training step of one network under each policy for steps that are not finite, Lamina's alone.
+  ///
+  /// - Throws: `ModelError` where the network cannot be built or trained.
+  public func stepPolicies(_ benchmark: StepBenchmark) throws {
+    guard wants(.lamina) else { return }
+    try report(variants: try benchmark.policyRows(self))
+  }
+
   /// Series of steps in which one size grows: the batch, the width of two layers, the number of layers, the threads.
   ///
   /// - Throws: `ModelError` where a network cannot be built or trained.

@@ -16,6 +16,8 @@ public struct StepBenchmark: Sendable {
   public var optimizer: any Optimizer = Adam()
   /// Images per step.
   public var batchSize = 32
+  /// What becomes of a step in which a number is not finite.
+  public var nonFinite = NonFinitePolicy.ignore
   /// Whether the network computes in Double.
   public var inDouble = false
   /// Members of the team, and threads of OpenBLAS in the unfused variant; nil: the team is chosen as by
@@ -41,7 +43,7 @@ public struct StepBenchmark: Sendable {
   var name: String {
     let network = widths.map(String.init).joined(separator: "-")
     return "\(network) \(recipe.activation.kind), bn \(recipe.normalization.rawValue), batch \(batchSize)"
-      + (inDouble ? ", float64" : "")
+      + (inDouble ? ", float64" : "") + (nonFinite == .ignore ? "" : ", non-finite \(nonFinite.rawValue)")
   }
 
   /// The rows of the variants in `suites.variants`.
@@ -54,9 +56,7 @@ public struct StepBenchmark: Sendable {
   }
 
   private func rows<Scalar: NetworkScalar>(_ suites: BenchmarkSuites, as type: Scalar.Type) throws -> [BenchmarkRow] {
-    let model = Sequential<Scalar>(layers: recipe.layers(classes: classes))
-    try model.compile(optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads)
-    try model.build(inputShape: [inputs])
+    let model: Sequential<Scalar> = try makeModel(nonFinite, threads: threads)
     let most = try threads ?? ThreadRequest(nil).mostMembers
     _ = try model.plan(samples: batchSize)
     let team = model.teamSize ?? 1
@@ -110,30 +110,82 @@ public struct StepBenchmark: Sendable {
     return (weights + batchSize * activations) * MemoryLayout<Scalar>.stride
   }
 
+  private func makeModel<Scalar: NetworkScalar>(
+    _ policy: NonFinitePolicy, threads: Int?
+  ) throws -> Sequential<Scalar> {
+    let model = Sequential<Scalar>(layers: recipe.layers(classes: classes))
+    try model.compile(
+      optimizer: optimizer, loss: .sparseCategoricalCrossEntropy(), threads: threads, nonFinite: policy)
+    try model.build(inputShape: [inputs])
+    return model
+  }
+
+  /// Lamina's step under each policy for steps that are not finite, in turn, by a team of one size.
+  ///
+  /// - Throws: `ModelError` where the network cannot be built or trained.
+  func policyRows(_ suites: BenchmarkSuites) throws -> [BenchmarkRow] {
+    if inDouble { try policyRows(suites, as: Double.self) } else { try policyRows(suites, as: Float.self) }
+  }
+
+  private func policyRows<Scalar: NetworkScalar>(
+    _ suites: BenchmarkSuites, as type: Scalar.Type
+  ) throws -> [BenchmarkRow] {
+    let first: Sequential<Scalar> = try makeModel(.ignore, threads: threads)
+    _ = try first.plan(samples: batchSize)
+    let team = first.teamSize ?? 1
+    let models = try [first] + [.throw, .rollBack].map { try makeModel($0, threads: team) }
+    let data = try randomImages(max(images, batchSize))
+    var laminaAlone = suites
+    laminaAlone.variants = [.lamina]
+    let checks = try models.map { try check($0, data, laminaAlone) }
+    let timings = try laminaTimings(models, data)
+    return zip([NonFinitePolicy.ignore, .throw, .rollBack], zip(checks, timings)).map { policy, result in
+      let (check, timing) = result
+      let price = policy == .ignore ? "" : String(format: " %.2f× ignore", timing.median / timings[0].median)
+      var row = BenchmarkRow(
+        suite: "step", name: "\(name), non-finite \(policy.rawValue)\(price)", variant: "lamina", threads: team,
+        timing: timing, maxError: check.lamina, bound: check.bound)
+      row.imagesPerSecond = Double(batchSize) / timing.median * 1e6
+      row.gflops = flops / timing.median * 1e-3
+      return row
+    }
+  }
+
   // MARK: Timing
 
   /// An epoch is one measurement: its time over its steps.
   private func laminaTiming<Scalar: NetworkScalar>(_ model: Sequential<Scalar>, _ data: ImageDataset) throws -> Timing {
-    func epoch(_ samples: Samples<Scalar>) throws -> (seconds: Double, perStep: Double) {
+    try laminaTimings([model], data)[0]
+  }
+
+  /// Epochs of each model in turn.
+  private func laminaTimings<Scalar: NetworkScalar>(
+    _ models: [Sequential<Scalar>], _ data: ImageDataset
+  ) throws -> [Timing] {
+    func epoch(_ model: Sequential<Scalar>, _ samples: Samples<Scalar>) throws -> (seconds: Double, perStep: Double) {
       let seconds = try model.fit(samples, epochs: 1, batchSize: batchSize, verbose: .silent).seconds
       return (seconds, seconds / Double((samples.count + batchSize - 1) / batchSize))
     }
     // Three epochs at least have to fit in.
-    _ = try epoch(Samples(data.subset(0..<batchSize)))
     let few = try Samples<Scalar>(data.subset(0..<min(data.count, 3 * batchSize)))
-    let perStep = try epoch(few).perStep
-    let steps = max(1, Int(seconds / 3 / perStep))
+    let perStep = try models.map { model in
+      _ = try epoch(model, Samples(data.subset(0..<batchSize)))
+      return try epoch(model, few).perStep
+    }
+    let steps = max(1, Int(seconds / 3 / (perStep.max() ?? 1)))
     let count = min(data.count, steps.multipliedReportingOverflow(by: batchSize).partialValue)
     let samples = try Samples<Scalar>(count < data.count ? data.subset(0..<count) : data)
-    var times: [Double] = []
+    var times = [[Double]](repeating: [], count: models.count)
     var spent = 0.0
-    _ = try epoch(samples)
-    while times.count < 3 || (spent < seconds && times.count < 10_000) {
-      let time = try epoch(samples)
-      spent += time.seconds
-      times.append(time.perStep * 1e6)
+    for model in models { _ = try epoch(model, samples) }
+    while times[0].count < 3 || (spent < seconds * Double(models.count) && times[0].count < 10_000) {
+      for (index, model) in models.enumerated() {
+        let time = try epoch(model, samples)
+        spent += time.seconds
+        times[index].append(time.perStep * 1e6)
+      }
     }
-    return Timing(times)
+    return times.map { Timing($0) }
   }
 
   private func plainTiming<Scalar: NetworkScalar>(

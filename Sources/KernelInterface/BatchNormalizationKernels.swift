@@ -97,21 +97,22 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
       ) -> Void
     )!
 
-  /// `(x, weights, mean, meanLow, variance)`: mean = Σw·x/Σw and variance = Σw·(x − mean)²/Σw, one weight ≥ 0 a row.
+  /// `(x, weights, rowsPerWeight, mean, meanLow, variance)`: mean = Σw·x/Σw and variance = Σw·(x − mean)²/Σw over the rows.
   ///
+  /// Each weight ≥ 0 is that of `rowsPerWeight` rows, of which the matrix has a whole multiple: the rows of a sample.
   /// Rows of weight 0 are not read, so that padding may hold anything; where all weights are 0, so are the results.
   public var weightedMoments:
-    (@Sendable (MatrixView<Scalar>, UnsafePointer<Scalar>, Pointer, Pointer, Pointer) -> Void)!
+    (@Sendable (MatrixView<Scalar>, UnsafePointer<Double>, Int, Pointer, Pointer, Pointer) -> Void)!
 
-  /// `(dy, x, weights, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput)`: the gradient through
-  /// `weightedMoments`.
+  /// `(dy, x, weights, rowsPerWeight, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput)`: the
+  /// gradient through `weightedMoments`.
   ///
   /// With w̃ = w/Σw, dβ = Σ dy and dγ = Σ dy·x̂ over all rows: dx = γ·inverseDeviation·(dy − w̃·(dβ + x̂·dγ)). A row of weight
   /// 0 is normalized like the others, so x must be finite where dy is to count.
   public var weightedBackward:
     (
       @Sendable (
-        MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Scalar>, BitMatrixView?, UnsafePointer<Scalar>,
+        MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Double>, Int, BitMatrixView?, UnsafePointer<Scalar>,
         UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer, MatrixView<Scalar>, Bool
       ) -> Void
     )!

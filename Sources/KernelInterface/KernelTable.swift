@@ -11,6 +11,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let activations = ActivationKernels<Scalar>()
   /// Moments, normalization and their gradients.
   public let batchNormalization = BatchNormalizationKernels<Scalar>()
+  /// The same where the axis is not the last.
+  public let featureRuns = FeatureRunKernels<Scalar>()
   /// Normalization of rows.
   public let layerNormalization = LayerNormalizationKernels<Scalar>()
   /// Parameter updates.

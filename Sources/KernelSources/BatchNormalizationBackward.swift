@@ -28,14 +28,14 @@ func givenStatisticsBackward(
 }
 
 func weightedBackward(
-  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ weights: ConstPointer, _ mask: BitMatrixView?,
-  _ mean: ConstPointer, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?,
-  _ dGamma: Pointer, _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ weights: UnsafePointer<Double>, _ rowsPerWeight: Int,
+  _ mask: BitMatrixView?, _ mean: ConstPointer, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer,
+  _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool
 ) {
-  let total = sumOfWeights(weights, dy.rows)
+  let total = sumOfWeights(weights, rowsPerWeight, dy.rows)
   backward(
     dy, x, mask, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, dx, maskInput,
-    perRow: total > 0 ? 1 / total : 0, weights: weights)
+    perRow: total > 0 ? 1 / total : 0, weights: weights, rowsPerWeight: rowsPerWeight)
 }
 
 /// The gradient where a row's share in the statistics is perRow, times its weight where there are weights.
@@ -43,7 +43,8 @@ func weightedBackward(
 private func backward(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
   _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
-  _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool, perRow: Double, weights: ConstPointer?
+  _ dBeta: Pointer, _ dx: MatrixView<Scalar>, _ maskInput: Bool, perRow: Double,
+  weights: UnsafePointer<Double>?, rowsPerWeight: Int = 1
 ) {
   var sums = lam_uninitialized_chunk_sums()
   let panelRows = NormalizationPanels.rows(of: dy.rows)
@@ -79,7 +80,7 @@ private func backward(
       column += lanes
     }
     if let weights {
-      problem.propagate(coefficients, dx.columns(first..<first + columns), weights, maskInput)
+      problem.propagate(coefficients, dx.columns(first..<first + columns), weights, rowsPerWeight, maskInput)
     } else {
       problem.propagate(coefficients, dx.columns(first..<first + columns), maskInput, false)
     }
@@ -490,27 +491,41 @@ extension BackwardProblem {
 extension BackwardProblem {
   /// dx = scale·(dy − w·(offset − slope·(x − mean))) for rows of weight w, one after the other.
   @inline(__always)
-  fileprivate func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ weights: ConstPointer, _ maskInput: Bool) {
-    for row in 0..<dy.rows {
-      let weight = splat(weights[row])
-      var column = 0
-      while column < dy.columns {
-        let count = min(lanes, dy.columns - column)
-        let input = load(x.base + (row &* x.stride &+ column), count)
-        var g = gradient(row, column, count, masked: false)
-        if isMasked { g = gradient(row, column, count, masked: true) }
-        // A row without weight has no part in the statistics, even where it holds no numbers.
-        if weights[row] != 0 {
-          let centred = input - load(mean + column, count)
-          let share = lam_multiply_add(
-            -lam_load(c.slope + column), centred, lam_load(c.offset + column))
-          g -= weight * share
+  fileprivate func propagate(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ weights: UnsafePointer<Double>, _ rowsPerWeight: Int,
+    _ maskInput: Bool
+  ) {
+    for sample in 0..<dy.rows / rowsPerWeight {
+      let weight = Scalar(weights[sample])
+      for row in sample * rowsPerWeight..<(sample + 1) * rowsPerWeight {
+        if isMasked {
+          propagate(c, dx, row, weight, maskInput, masked: true)
+        } else {
+          propagate(c, dx, row, weight, maskInput, masked: false)
         }
-        var v = lam_load(c.scale + column) * g
-        if maskInput { v = lam_zero_where_not_positive(input, v) }
-        store(dx.base + (row &* dx.stride &+ column), v, count)
-        column += lanes
       }
+    }
+  }
+
+  @inline(__always)
+  private func propagate(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, _ weight: Scalar, _ maskInput: Bool, masked: Bool
+  ) {
+    let weights = splat(weight)
+    var column = 0
+    while column < dy.columns {
+      let count = min(lanes, dy.columns - column)
+      let input = load(x.base + (row &* x.stride &+ column), count)
+      var g = gradient(row, column, count, masked: masked)
+      // A row without weight has no part in the statistics, even where it holds no numbers.
+      if weight != 0 {
+        let centred = input - load(mean + column, count)
+        g -= weights * lam_multiply_add(-lam_load(c.slope + column), centred, lam_load(c.offset + column))
+      }
+      var v = lam_load(c.scale + column) * g
+      if maskInput { v = lam_zero_where_not_positive(input, v) }
+      store(dx.base + (row &* dx.stride &+ column), v, count)
+      column += lanes
     }
   }
 }

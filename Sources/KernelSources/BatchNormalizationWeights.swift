@@ -6,20 +6,22 @@
 internal import CKernelShims
 import KernelInterface
 
-/// Σw, in Double, in order.
+/// Σw over all rows, in Double, in order.
 @inline(__always)
-func sumOfWeights(_ weights: ConstPointer, _ rows: Int) -> Double {
+func sumOfWeights(_ weights: UnsafePointer<Double>, _ rowsPerWeight: Int, _ rows: Int) -> Double {
   var sum = 0.0
-  for row in 0..<rows { sum += Double(weights[row]) }
-  return sum
+  for sample in 0..<rows / rowsPerWeight { sum += weights[sample] }
+  return sum * Double(rowsPerWeight)
 }
 
 func weightedMoments(
-  _ x: MatrixView<Scalar>, _ weights: ConstPointer, _ mean: Pointer, _ meanLow: Pointer, _ variance: Pointer
+  _ x: MatrixView<Scalar>, _ weights: UnsafePointer<Double>, _ rowsPerWeight: Int, _ mean: Pointer, _ meanLow: Pointer,
+  _ variance: Pointer
 ) {
-  let total = sumOfWeights(weights, x.rows)
+  let samples = x.rows / rowsPerWeight
+  let total = sumOfWeights(weights, rowsPerWeight, x.rows)
   var first = 0
-  while first < x.rows - 1 && weights[first] == 0 { first += 1 }
+  while first < samples - 1 && weights[first] == 0 { first += 1 }
   var column = 0
   while column < x.columns {
     let count = min(lanes, x.columns - column)
@@ -27,15 +29,17 @@ func weightedMoments(
     var squares = lam_splat_doubles(0)
     var origin = lam_splat_doubles(0)
     if total > 0 {
-      let shift = load(x.base + (first * x.stride + column), count)
-      origin = lam_widen(shift)
-      for row in first..<x.rows {
+      origin = lam_widen(load(x.base + (first * rowsPerWeight * x.stride + column), count))
+      for sample in first..<samples {
         // A row without weight may hold anything, NaN included.
-        if weights[row] == 0 { continue }
-        let d = lam_widen(load(x.base + (row &* x.stride &+ column), count)) - origin
-        let weighted = d * lam_splat_doubles(Double(weights[row]))
-        sum += weighted
-        squares += weighted * d
+        if weights[sample] == 0 { continue }
+        let weight = lam_splat_doubles(weights[sample])
+        for row in sample * rowsPerWeight..<(sample + 1) * rowsPerWeight {
+          let d = lam_widen(load(x.base + (row &* x.stride &+ column), count)) - origin
+          let weighted = d * weight
+          sum += weighted
+          squares += weighted * d
+        }
       }
     }
     let share = lam_splat_doubles(total > 0 ? 1 / total : 0)

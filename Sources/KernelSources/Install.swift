@@ -32,6 +32,10 @@ public func installKernels(in table: KernelTable<Scalar>) {
   table.batchNormalization.propagate = propagateGradient
   table.batchNormalization.updateMovingAverage = updateMovingAverage
 
+  table.featureRuns.moments = momentsOfRuns
+  table.featureRuns.normalize = normalizeRuns
+  table.featureRuns.backward = backwardOfRuns
+
   table.layerNormalization.forward = layerNormalize
   table.layerNormalization.backward = layerNormalizeBackward
 

@@ -9,7 +9,8 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench",
     abstract: "Measures Lamina against textbook loops and plain BLAS, each row with its error against the oracle.",
     discussion: """
-      gemm: products of a layer's shapes. batchnorm: batch normalization with ReLU. dense: one layer, forward and \
+      gemm: products of a layer's shapes. batchnorm: batch normalization with ReLU, and what each of its options \
+      costs beside plain. dense: one layer, forward and \
       backward. step: training the network that the flags describe. inference: answers of 784-128-64-10 by batch. \
       optimizers: updates, dropout, activations, elementary functions and losses. all: all of them; unless --quick \
       is given, also the series of --sweep.
@@ -35,6 +36,12 @@ struct BenchCommand: ParsableCommand {
   var layers = "784,128,64,10"
 
   @OptionGroup var network: NetworkOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "What becomes of a step that is not finite; by default ignore and, of the default network, also rows of the others.",
+      valueName: "ignore|throw|rollBack"))
+  var nonFinite: NonFinitePolicy?
 
   @Option(help: ArgumentHelp("Seconds of measuring each variant of the step.", valueName: "x"))
   var seconds: Double?
@@ -89,6 +96,11 @@ struct BenchCommand: ParsableCommand {
       case .dense: try suites.dense(sweeps: sweeps)
       case .step:
         try suites.step(try stepBenchmark())
+        if nonFinite == nil, layers == "784,128,64,10" {
+          var benchmark = try stepBenchmark()
+          benchmark.seconds = seconds ?? (quick ? 0.3 : 1)
+          try suites.stepPolicies(benchmark)
+        }
         if sweeps { try suites.stepSweeps() }
       case .inference: try suites.inference()
       case .optimizers: try suites.optimizers()
@@ -109,6 +121,7 @@ struct BenchCommand: ParsableCommand {
     benchmark.optimizer = try network.optimizer.make(learningRate: network.learningRate, momentum: network.momentum)
     benchmark.batchSize = network.batchSize
     benchmark.threads = network.threads
+    benchmark.nonFinite = nonFinite ?? .ignore
     benchmark.inDouble = network.precision == .float64
     benchmark.seconds = seconds ?? (quick ? 1 : 3)
     if quick { benchmark.images = 16_384 }
@@ -117,6 +130,8 @@ struct BenchCommand: ParsableCommand {
 }
 
 extension BenchmarkVariant: ExpressibleByArgument {}
+
+extension NonFinitePolicy: ExpressibleByArgument {}
 
 /// Where the rows go: a table or JSON on standard output as they come, and at the end a file of JSON.
 private final class BenchOutput {

@@ -57,10 +57,32 @@ import Testing
     }
   }
 
+  @Test func policiesForStepsThatAreNotFinitePass() throws {
+    let result = try Program.run(["bench", "step", "--quick", "--seconds", "0.02", "--threads", "2", "--json", "-"])
+    #expect(result.status == 0, "\(result.errors)")
+    let cases = try rows(result.lines).compactMap { $0["case"] as? String }
+    #expect(cases.count == 6)
+    for (text, name) in zip(cases[3...], ["ignore", "throw", "rollBack"]) {
+      #expect(text.contains("non-finite \(name)"), "\(cases)")
+    }
+    for policy in ["throw", "rollBack"] {
+      let result = try Program.run([
+        "bench", "step", "--layers", "20,17,5", "--quick", "--seconds", "0.01", "--non-finite", policy, "--json", "-",
+      ])
+      #expect(result.status == 0, "\(result.errors)")
+      let names = try rows(result.lines).compactMap { $0["case"] as? String }
+      #expect(names.count == 3 && names.allSatisfy { $0.hasSuffix(policy) }, "\(names)")
+    }
+  }
+
   @Test func batchNormalizationPasses() throws {
     let result = try Program.run(["bench", "batchnorm", "--quick", "--json", "-"])
     #expect(result.status == 0, "\(result.errors)")
-    #expect(try rows(result.lines).count == 24)
+    let rows = try rows(result.lines)
+    // Four shapes, forward and with backward, in three variants; twelve options in two.
+    #expect(rows.count == 24 + 24)
+    let prices = rows.compactMap { $0["case"] as? String }.filter { $0.contains("× plain") }
+    #expect(prices.count == 22, "\(prices)")
   }
 
   @Test func denseLayersPass() throws {

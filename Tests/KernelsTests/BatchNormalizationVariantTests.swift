@@ -9,17 +9,24 @@ private struct WeightedCase<Scalar: KernelScalar> {
   let columns: Int
   let x: TestMatrix<Scalar>
   let dy: TestMatrix<Scalar>
-  let weights: [Scalar]
+  /// One for each `rowsPerWeight` rows.
+  let weights: [Double]
+  let rowsPerWeight: Int
   let gamma: [Scalar]
 
   init(_ rows: Int, _ columns: Int, offset: Double = 0) {
+    let rowsPerWeight = rows % 5 == 0 ? 5 : 1
+    self.rowsPerWeight = rowsPerWeight
     (self.rows, self.columns) = (rows, columns)
     var numbers = TestNumbers(UInt64(rows * 4096 + columns))
     x = TestMatrix(rows, columns) { _, _ in Scalar(offset + numbers.normal()) }
     dy = TestMatrix(rows, columns, extra: 1) { _, _ in Scalar(numbers.normal()) }
-    weights = (0..<rows).map { $0 % 3 == 1 && rows > 1 ? 0 : Scalar(0.25 + numbers.uniform()) }
+    weights = (0..<rows / rowsPerWeight).map { $0 % 3 == 1 && rows > 1 ? 0 : 0.25 + Double(Float(numbers.uniform())) }
     gamma = (0..<columns).map { _ in Scalar(0.5 + numbers.uniform()) }
   }
+
+  /// The weight of each row.
+  var rowWeights: [Double] { (0..<rows).map { weights[$0 / rowsPerWeight] } }
 }
 
 /// Largest |a − b| relative to the largest |b| of the column and at least 0.001.
@@ -42,11 +49,11 @@ private func weightedParity<Scalar: KernelScalar>(_: Scalar.Type, _ set: Instruc
   let data = WeightedCase<Scalar>(rows, columns, offset: 3)
   var mean = [Scalar](repeating: .nan, count: columns)
   var (low, variance, inverse, dGamma, dBeta) = (mean, mean, mean, mean, mean)
-  table.weightedMoments(data.x.view, data.weights, &mean, &low, &variance)
+  table.weightedMoments(data.x.view, data.weights, data.rowsPerWeight, &mean, &low, &variance)
   table.inverseDeviation(variance, 1e-3, &inverse, columns)
 
   let (x64, dy64) = (data.x.inDouble, data.dy.inDouble)
-  let (weights64, gamma64) = (data.weights.map(Double.init), data.gamma.map(Double.init))
+  let (weights64, gamma64) = (data.rowWeights, data.gamma.map(Double.init))
   var mean64 = [Double](repeating: 0, count: columns)
   var (variance64, dGamma64, dBeta64) = (mean64, mean64, mean64)
   ReferenceKernels.weightedMoments(x64.view, weights: weights64, mean: &mean64, variance: &variance64)
@@ -63,7 +70,8 @@ private func weightedParity<Scalar: KernelScalar>(_: Scalar.Type, _ set: Instruc
   let bound = 64 * ulp * Double(max(4, rows)).squareRoot() + 16 * inDouble
   let (dx, dx64) = (TestMatrix<Scalar>(rows, columns, extra: 5), TestMatrix<Double>(rows, columns))
   table.weightedBackward(
-    data.dy.view, data.x.view, data.weights, nil, mean, low, inverse, data.gamma, &dGamma, &dBeta, dx.view, false)
+    data.dy.view, data.x.view, data.weights, data.rowsPerWeight, nil, mean, low, inverse, data.gamma, &dGamma, &dBeta,
+    dx.view, false)
   ReferenceKernels.weightedBackward(
     dy64.view, x64.view, weights: weights64, mean: mean64, inverseDeviation: inverse64, gamma: gamma64,
     dGamma: &dGamma64, dBeta: &dBeta64, dx: dx64.view)
@@ -162,12 +170,12 @@ private func residualParity<Scalar: KernelScalar>(_: Scalar.Type, _ set: Instruc
     let data = WeightedCase<Float>(7, 19)
     var mean = [Float](repeating: .nan, count: 19)
     var (low, variance) = (mean, mean)
-    table.weightedMoments(data.x.view, data.weights, &mean, &low, &variance)
+    table.weightedMoments(data.x.view, data.weights, data.rowsPerWeight, &mean, &low, &variance)
     let clean = (mean, low, variance)
     for column in 0..<19 { data.x[1, column] = .nan }
-    table.weightedMoments(data.x.view, data.weights, &mean, &low, &variance)
+    table.weightedMoments(data.x.view, data.weights, data.rowsPerWeight, &mean, &low, &variance)
     #expect((mean, low, variance) == clean)
-    table.weightedMoments(data.x.view, [Float](repeating: 0, count: 7), &mean, &low, &variance)
+    table.weightedMoments(data.x.view, [Double](repeating: 0, count: 7), 1, &mean, &low, &variance)
     #expect(mean.allSatisfy { $0 == 0 } && variance.allSatisfy { $0 == 0 })
   }
 
@@ -179,7 +187,7 @@ private func residualParity<Scalar: KernelScalar>(_: Scalar.Type, _ set: Instruc
     func forward(_ mean: inout [Double], _ low: inout [Double], _ inverse: inout [Double]) -> Double {
       var variance = [Double](repeating: 0, count: columns)
       let y = TestMatrix<Double>(rows, columns)
-      table.weightedMoments(data.x.view, data.weights, &mean, &low, &variance)
+      table.weightedMoments(data.x.view, data.weights, data.rowsPerWeight, &mean, &low, &variance)
       table.inverseDeviation(variance, 1e-3, &inverse, columns)
       table.normalize(data.x.view, mean, low, inverse, data.gamma, nil, y.view, false, nil, false)
       var sum = 0.0
@@ -191,7 +199,8 @@ private func residualParity<Scalar: KernelScalar>(_: Scalar.Type, _ set: Instruc
     _ = forward(&mean, &low, &inverse)
     let dx = TestMatrix<Double>(rows, columns)
     table.weightedBackward(
-      data.dy.view, data.x.view, data.weights, nil, mean, low, inverse, data.gamma, &dGamma, &dBeta, dx.view, false)
+      data.dy.view, data.x.view, data.weights, data.rowsPerWeight, nil, mean, low, inverse, data.gamma, &dGamma, &dBeta,
+      dx.view, false)
     let step = 1e-5
     for row in 0..<rows {
       for c in 0..<columns {

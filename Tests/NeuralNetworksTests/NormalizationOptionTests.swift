@@ -36,12 +36,21 @@ struct NormalizationOptionTests {
         try GradientCheck(layers: chain, inputShape: [4], rows: rows, loss: .meanSquaredError).run()
       }
     }
+    try forEachInnerAxis(layer, rows: 6) { try $0.run() }
+  }
+
+  /// Calls `body` with a check of `layer` on the first and middle axes of batches of rank 3, 4 and 5.
+  private func forEachInnerAxis(
+    _ layer: BatchNormalization, rows: Int, _ body: (inout GradientCheck) throws -> Void
+  ) throws {
     var inner = layer
-    for axis in [1, 2] {
-      inner.axis = axis
-      try GradientCheck(
-        layers: [inner, Activation.tanh, Flatten(), Dense(2)], inputShape: [3, 4], rows: 6, loss: .meanSquaredError
-      ).run()
+    for (shape, axes) in [([3, 4], 1...2), ([2, 3, 3], 1...2), ([2, 1, 3, 2], 1...3), ([9, 2, 1], 1...2)] {
+      for axis in axes {
+        inner.axis = axis
+        var check = GradientCheck(
+          layers: [inner, Activation.tanh, Flatten(), Dense(2)], inputShape: shape, rows: rows, loss: .meanSquaredError)
+        try body(&check)
+      }
     }
   }
 
@@ -64,6 +73,15 @@ struct NormalizationOptionTests {
         }
         try check.run()
       }
+    }
+    try forEachInnerAxis(layer, rows: 3) { check in
+      check.prepare = { model in
+        try model.configureNormalization("bn") {
+          $0.trainingStatistics = .running
+          $0.updatesStatistics = false
+        }
+      }
+      try check.run()
     }
   }
 
@@ -89,6 +107,10 @@ struct NormalizationOptionTests {
         check.inputShape = [3, 4]
         try check.run()
       }
+    }
+    try forEachInnerAxis(layer, rows: 5) { check in
+      check.weights = [1, 0.5, 0, 2, 1.5]
+      try check.run()
     }
   }
 

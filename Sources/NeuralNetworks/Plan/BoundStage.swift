@@ -7,7 +7,7 @@ struct BoundStage<Scalar: NetworkScalar> {
     case dense
     case columns
     case softmax
-    /// An operation that member 0 computes whole.
+    /// An operation that is no stage of tiles; its parts, of which there may be one only, are shared out.
     case whole
   }
 
@@ -90,7 +90,9 @@ struct BoundStep<Scalar: NetworkScalar> {
 
 /// The vectors of one tile of a batch normalization.
 struct BoundNormalization<Scalar: NetworkScalar> {
+  /// Features, and the values of each that lie together: 1 where features are columns.
   var count: Int
+  var inner: Int
   var momentum: Double
   var epsilon: Double
   var relu: Bool

@@ -32,7 +32,40 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
       UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
       MatrixView<Scalar>, Bool
     ) -> Void
+  let backwardGivenStatistics:
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
+      MatrixView<Scalar>, Bool
+    ) -> Void
+  let weightedMoments:
+    @Sendable (
+      MatrixView<Scalar>, UnsafePointer<Double>, Int, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>
+    ) -> Void
+  let weightedBackward:
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, UnsafePointer<Double>, Int, BitMatrixView?, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>, MatrixView<Scalar>, Bool
+    ) -> Void
   let updateMovingAverage: @Sendable (UnsafeMutablePointer<Scalar>, UnsafePointer<Scalar>, Double, Int) -> Void
+  let runMoments:
+    @Sendable (
+      MatrixView<Scalar>, Int, UnsafePointer<Double>?, Int, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>
+    ) -> Void
+  let normalizeRuns:
+    @Sendable (
+      MatrixView<Scalar>, Int, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>?, UnsafePointer<Scalar>?, MatrixView<Scalar>
+    ) -> Void
+  let runBackward:
+    @Sendable (
+      MatrixView<Scalar>, MatrixView<Scalar>, Int, Bool, UnsafePointer<Double>?, Int, UnsafePointer<Scalar>,
+      UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, UnsafeMutablePointer<Scalar>,
+      UnsafeMutablePointer<Scalar>, MatrixView<Scalar>
+    ) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
   let transpose: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
@@ -50,7 +83,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     inverseDeviation = table.batchNormalization.inverseDeviation
     normalize = table.batchNormalization.normalize
     normalizationBackward = table.batchNormalization.backward
+    backwardGivenStatistics = table.batchNormalization.backwardGivenStatistics
+    weightedMoments = table.batchNormalization.weightedMoments
+    weightedBackward = table.batchNormalization.weightedBackward
     updateMovingAverage = table.batchNormalization.updateMovingAverage
+    runMoments = table.featureRuns.moments
+    normalizeRuns = table.featureRuns.normalize
+    runBackward = table.featureRuns.backward
     dropout = table.dropout.apply
     columnSums = table.reductions.columnSums
   }
@@ -96,13 +135,13 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
         activationBackward(gradient, saved.rows(0..<rows), gradient, step.activation, step.alpha)
       case .normalization:
         guard let normalization = step.normalization else { continue }
-        normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+        normalizeBackward(normalization, step.input.rows(0..<rows), gradient, gradient)
       case .dropout:
         dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       case .normalizedAddition:
         guard let normalization = step.normalization else { continue }
         passToShortcut(step, normalization.mask, gradient, rows: rows)
-        normalizeBackward(normalization, step.input.rows(0..<rows), gradient)
+        normalizeBackward(normalization, step.input.rows(0..<rows), gradient, gradient)
       case .addition:
         passToShortcut(step, step.mask, gradient, rows: rows)
         if let mask = step.mask { keepMasked(gradient, mask, gradient) }
@@ -117,7 +156,7 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ output: MatrixView<Scalar>, _ mode: Mode
   ) {
     let n = normalization
-    if !n.control.pointee.isPlainForward { return normalizeByOptions(n, input, output, mode) }
+    if !n.control.pointee.isPlainForward || n.inner > 1 { return normalizeByOptions(n, input, output, mode) }
     switch mode {
     case .training:
       moments(input, n.mean, n.meanLow, n.variance, n.workspace)
@@ -131,16 +170,19 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     }
   }
 
-  /// The gradient of the training normalization, in place of `gradient`.
+  /// The gradient of the training normalization, into `result`, which may be `gradient`.
   @inline(__always)
   func normalizeBackward(
-    _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
+    _ normalization: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>,
+    _ result: MatrixView<Scalar>
   ) {
     let n = normalization
-    if !n.control.pointee.isPlainBackward { return normalizeBackwardByOptions(n, input, gradient) }
+    if !n.control.pointee.isPlainBackward || n.inner > 1 {
+      return normalizeBackwardByOptions(n, input, gradient, result)
+    }
     normalizationBackward(
       gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.gammaGradient,
-      n.betaGradient, gradient, n.maskInput)
+      n.betaGradient, result, n.maskInput)
   }
 }
 

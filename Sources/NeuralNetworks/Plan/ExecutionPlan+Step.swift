@@ -5,6 +5,17 @@ extension ExecutionPlan {
   /// One member's share of the job at hand.
   @inline(__always)
   func performWork(member: Int) {
+    switch task {
+    case .train, .gradients, .infer, .evaluate, .observe, .assess: break
+    case .passes:
+      forward(member, mode: .training, count: trainingStages)
+      team.barrier(member)
+      return backward(member)
+    case .penalize:
+      penalty = store.normalizations.penalty(store)
+      return
+    case .constrain: return store.normalizations.constrain(store)
+    }
     gather(member)
     team.barrier(member)
     let training = task == .train || task == .gradients
@@ -76,9 +87,10 @@ extension ExecutionPlan {
       case .softmax:
         if member == 0 { kernels.softmax(stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows)) }
       case .whole:
-        if member == 0 {
-          wholeOperations[stage.wholeIndex].forward(
-            stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
+        let operation = wholeOperations[stage.wholeIndex]
+        for part in TileGrid.owned(by: member, of: threads, count: operation.partCount) {
+          operation.forward(
+            part: part, stage.input.rows(0..<inputRows), stage.output.rows(0..<outputRows), kernels, mode)
         }
       }
       team.barrier(member)
@@ -146,7 +158,7 @@ extension ExecutionPlan {
           team.barrier(member)
         }
       case .softmax, .whole:
-        if member == 0 { backwardWhole(stage, rows: rows) }
+        backwardWhole(member, stage, rows: rows)
         team.barrier(member)
         guard stage.shortcutCount > 0, let inputGradient = stage.inputGradient else { break }
         let inputRows = sampleCount * stage.inputRowsPerSample
@@ -172,16 +184,20 @@ extension ExecutionPlan {
   }
 
   @inline(__always)
-  private func backwardWhole(_ stage: BoundStage<Scalar>, rows: Int) {
+  private func backwardWhole(_ member: Int, _ stage: BoundStage<Scalar>, rows: Int) {
     let gradient = stage.outputGradient.rows(0..<rows)
     let inputRows = sampleCount * stage.inputRowsPerSample
     let inputGradient = (stage.inputGradient ?? stage.outputGradient).rows(0..<inputRows)
     switch stage.core {
-    case .softmax: kernels.softmaxBackward(gradient, stage.output.rows(0..<rows), inputGradient)
+    case .softmax:
+      if member == 0 { kernels.softmaxBackward(gradient, stage.output.rows(0..<rows), inputGradient) }
     default:
-      wholeOperations[stage.wholeIndex].backward(
-        input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
-        inputGradient: inputGradient, kernels)
+      let operation = wholeOperations[stage.wholeIndex]
+      for part in TileGrid.owned(by: member, of: threads, count: operation.partCount) {
+        operation.backward(
+          part: part, input: stage.input.rows(0..<inputRows), output: stage.output.rows(0..<rows), gradient: gradient,
+          inputGradient: inputGradient, kernels)
+      }
     }
   }
 

@@ -47,6 +47,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   var sums = LossSums(loss: 0, correct: 0)
   /// Whether some γ or β does not learn in this step.
   var hasFrozenParameters = false
+  /// The sum of the penalties, as `penalize` left it.
+  var penalty = 0.0
 
   enum Task {
     case train
@@ -57,6 +59,12 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     case observe
     /// Forward in training mode and loss.
     case assess
+    /// Forward and backward of what is in place already.
+    case passes
+    /// The penalties on γ and β, by the caller alone.
+    case penalize
+    /// The constraints on γ and β, by the caller alone.
+    case constrain
   }
 
   /// Undoes steps that are not finite; nil: nobody looks.
@@ -172,7 +180,6 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     _ task: Task, _ source: BatchSource<Scalar>, _ indices: UnsafePointer<Int32>, _ samples: Int, _ step: Int
   ) -> LossSums {
     precondition(samples > 0 && samples <= capacity, "\(samples) samples for a plan of \(capacity)")
-    self.task = task
     self.source = source
     self.indices = indices
     self.step = step
@@ -184,13 +191,21 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
       normalizations.prepare(step: step, store: store)
     }
     hasFrozenParameters = normalizations.hasFrozenParameters
-    let penalty = normalizations.hasPenalties && task != .infer ? normalizations.penalty(store) : 0
+    penalty = 0
+    if normalizations.hasPenalties, task != .infer { perform(.penalize) }
+    self.task = task
     team.run(self)
     if task == .train { stepGuard?.end(loss: sums.loss) }
-    if normalizations.hasConstraints, task == .train, !stepWasUndone { normalizations.constrain(store) }
+    if normalizations.hasConstraints, task == .train, !stepWasUndone { perform(.constrain) }
     // The loss is a sum over rows, of which the mean is reported.
     if penalty > 0 { sums.loss += penalty * Double(samples * stages[trainingStages - 1].outputRowsPerSample) }
     return sums
+  }
+
+  /// Does `task` on this thread, in specialized code.
+  func perform(_ task: Task) {
+    self.task = task
+    Scalar.work(on: self, member: 0)
   }
 
   /// Hands the weights of the batch at hand to the normalizations, or takes the last ones away.

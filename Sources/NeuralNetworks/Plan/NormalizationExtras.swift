@@ -25,15 +25,15 @@ struct NormalizationExtras<Scalar: NetworkScalar> {
     return (5 + 4 * groupCount) * count
   }
 
-  /// The vectors of `count` columns from `base`, which the caller keeps.
+  /// The vectors of `count` columns of a tile, from its `first` on, from `base`, which the caller keeps.
   init(
-    _ settings: NetworkBuilder.Normalization, count: Int, tile: Int, base: UnsafeMutablePointer<Scalar>,
+    _ settings: NetworkBuilder.Normalization, first: Int, count: Int, tile: Int, base: UnsafeMutablePointer<Scalar>,
     store: ParameterStore<Scalar>
   ) {
     (noStatistics, r, d, gamma, beta) = (base, base + count, base + 2 * count, base + 3 * count, base + 4 * count)
     groups = base + 5 * count
-    renormMean = settings.renorm.map { store.pointer($0.mean, tile: tile) }
-    renormDeviation = settings.renorm.map { store.pointer($0.deviation, tile: tile) }
-    movingDeviation = settings.renorm.map { store.pointer($0.movingDeviation, tile: tile) }
+    renormMean = settings.renorm.map { store.pointer($0.mean, tile: tile) + first }
+    renormDeviation = settings.renorm.map { store.pointer($0.deviation, tile: tile) + first }
+    movingDeviation = settings.renorm.map { store.pointer($0.movingDeviation, tile: tile) + first }
   }
 }

@@ -10,75 +10,71 @@ extension StepKernels {
     if mode == .inference {
       if control.tracks {
         inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
-        normalize(input, n.movingMean, n.zeros, n.inverseDeviation, n.gamma, n.beta, output, n.relu, nil, false)
+        apply(
+          n, input, mean: n.movingMean, meanLow: n.zeros, inverseDeviation: n.inverseDeviation, gamma: n.gamma,
+          beta: n.beta, mask: nil, into: output)
       } else {
-        moments(input, n.mean, n.meanLow, n.variance, n.workspace)
-        inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
-        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, nil, false)
+        takeMoments(n, input, weights: nil, into: n.statistics)
+        apply(n, input, gamma: n.gamma, beta: n.beta, mask: nil, into: output)
       }
     } else if !control.usesBatchStatistics {
       normalizeByRunningStatistics(n, control, input, output)
-    } else if control.groups(rows: input.rows) > 1 {
+    } else if control.groups(values: input.rows * n.inner) > 1 {
       normalizeGroups(n, control, input, output)
     } else {
-      takeMoments(n, control, input)
-      inverseDeviation(n.variance, n.epsilon, n.inverseDeviation, n.count)
+      takeMoments(n, input, weights: control.weights, into: n.statistics)
       if control.renormalizes {
         renormalize(n, control)
-        normalize(
-          input, n.mean, n.meanLow, n.inverseDeviation, n.extras.gamma, n.extras.beta, output, n.relu, n.mask, false)
+        apply(n, input, gamma: n.extras.gamma, beta: n.extras.beta, mask: n.mask, into: output)
       } else {
-        normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
+        apply(n, input, gamma: n.gamma, beta: n.beta, mask: n.mask, into: output)
         if control.updatesStatistics { updateRunningStatistics(n, control, rows: input.rows) }
       }
     }
   }
 
-  /// The batch's moments, by weights where the samples have some.
-  private func takeMoments(
-    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>
+  /// `apply` by the statistics of the batch.
+  private func apply(
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, gamma: UnsafePointer<Scalar>?,
+    beta: UnsafePointer<Scalar>?, mask: BitMatrixView?, into output: MatrixView<Scalar>
   ) {
-    if let weights = control.weights {
-      weightedMoments(n, control, weights, input)
-    } else {
-      moments(input, n.mean, n.meanLow, n.variance, n.workspace)
-    }
+    apply(
+      n, input, mean: n.mean, meanLow: n.meanLow, inverseDeviation: n.inverseDeviation, gamma: gamma, beta: beta,
+      mask: mask, into: output)
   }
 
-  /// Backward by the layer's control, in place of `gradient`.
+  /// Backward by the layer's control, into `result`, which may be `gradient`.
   func normalizeBackwardByOptions(
-    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
+    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>,
+    _ result: MatrixView<Scalar>
   ) {
     let control = n.control.pointee
+    let ofBatch = StatisticsGradient.batch(weights: control.weights, rowsPerWeight: n.rowsPerSample)
     if !control.usesBatchStatistics {
-      backwardByGivenStatistics(n, input, gradient)
-    } else if control.groups(rows: input.rows) > 1 {
-      backwardGroups(n, control, input, gradient)
+      differentiate(n, gradient, input, .given, gamma: n.gamma, into: result)
+    } else if control.groups(values: input.rows * n.inner) > 1 {
+      backwardGroups(n, control, input, gradient, result)
     } else if control.renormalizes {
-      backwardByBatch(n, control, n.extras.gamma, input, gradient)
+      differentiate(n, gradient, input, ofBatch, gamma: n.extras.gamma, into: result)
       // y = γ·r·x̂ + γ·d + β: dγ = r·dγ′ + d·dβ′.
       for i in 0..<n.count {
         n.gammaGradient[i] = n.extras.r[i] * n.gammaGradient[i] + n.extras.d[i] * n.betaGradient[i]
       }
     } else {
-      backwardByBatch(n, control, n.gamma, input, gradient)
+      differentiate(n, gradient, input, ofBatch, gamma: n.gamma, into: result)
     }
     addPenaltyGradient(n.gamma, n.gammaGradient, n.count, control.gammaFactors)
     addPenaltyGradient(n.beta, n.betaGradient, n.count, control.betaFactors)
   }
 
-  /// The gradient with respect to a batch normalized by its own statistics, with `gamma` in place of γ.
-  private func backwardByBatch(
-    _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ gamma: UnsafePointer<Scalar>?,
-    _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
+  /// `differentiate` by the statistics that the forward pass left.
+  private func differentiate(
+    _ n: BoundNormalization<Scalar>, _ gradient: MatrixView<Scalar>, _ input: MatrixView<Scalar>,
+    _ path: StatisticsGradient, gamma: UnsafePointer<Scalar>?, into result: MatrixView<Scalar>
   ) {
-    if let weights = control.weights {
-      backwardByWeights(n, control, weights, gamma, input, gradient)
-    } else {
-      normalizationBackward(
-        gradient, input, n.mask, n.mean, n.meanLow, n.inverseDeviation, gamma, n.gammaGradient, n.betaGradient,
-        gradient, n.maskInput)
-    }
+    differentiate(
+      n, gradient, input, mask: n.mask, by: n.statistics, path, gamma: gamma, dGamma: n.gammaGradient,
+      dBeta: n.betaGradient, dx: result)
   }
 
   /// gradient += l1·sign(w) + 2·l2·w.
@@ -93,7 +89,7 @@ extension StepKernels {
 
   // MARK: Running statistics
 
-  /// Takes the moments in `n.mean` and `n.variance` of `rows` rows into the running statistics.
+  /// Takes the moments in `n.mean` and `n.variance` of `rows` rows of the layer's matrices into the running statistics.
   private func updateRunningStatistics(_ n: BoundNormalization<Scalar>, _ control: NormalizationControl, rows: Int) {
     updateMovingAverage(n.movingMean, n.mean, control.weightOfOld, n.count)
     guard control.isUnbiased else {
@@ -101,7 +97,7 @@ extension StepKernels {
       return
     }
     // Weights count as numbers of rows.
-    let count = control.weights == nil ? Double(rows) : control.weightSum * Double(control.positions)
+    let count = control.weights == nil ? Double(rows * n.inner) : control.weightSum * Double(control.positions)
     let factor = Scalar(count > 1 ? count / (count - 1) : 1)
     for i in 0..<n.count { n.extras.gamma[i] = factor * n.variance[i] }
     updateMovingAverage(n.movingVariance, n.extras.gamma, control.weightOfOld, n.count)
@@ -112,46 +108,21 @@ extension StepKernels {
     _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
     _ output: MatrixView<Scalar>
   ) {
-    inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
-    guard control.updatesStatistics else {
+    if control.updatesStatistics {
+      // The batch's moments take the place of the statistics that the batch is normalized by: those are set aside.
+      let (mean, variance) = (n.extras.r, n.extras.d)
+      mean.update(from: n.movingMean, count: n.count)
+      variance.update(from: n.movingVariance, count: n.count)
+      takeMoments(n, input, weights: control.weights, into: n.statistics)
+      updateRunningStatistics(n, control, rows: input.rows)
+      n.mean.update(from: mean, count: n.count)
+      inverseDeviation(variance, n.epsilon, n.inverseDeviation, n.count)
+    } else {
       n.mean.update(from: n.movingMean, count: n.count)
-      n.meanLow.update(from: n.zeros, count: n.count)
-      normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
-      return
+      inverseDeviation(n.movingVariance, n.epsilon, n.inverseDeviation, n.count)
     }
-    n.extras.r.update(from: n.movingMean, count: n.count)
-    takeMoments(n, control, input)
-    updateRunningStatistics(n, control, rows: input.rows)
-    n.mean.update(from: n.extras.r, count: n.count)
     n.meanLow.update(from: n.zeros, count: n.count)
-    normalize(input, n.mean, n.meanLow, n.inverseDeviation, n.gamma, n.beta, output, n.relu, n.mask, false)
-  }
-
-  /// The gradient with the statistics as constants: dβ = Σdy, dγ = Σdy·x̂, dx = γ·dy/√(σ² + ε).
-  private func backwardByGivenStatistics(
-    _ n: BoundNormalization<Scalar>, _ input: MatrixView<Scalar>, _ gradient: MatrixView<Scalar>
-  ) {
-    let betaSums = n.workspace
-    let gammaSums = n.workspace + n.count
-    for i in 0..<2 * n.count { betaSums[i] = 0 }
-    for row in 0..<gradient.rows {
-      let dy = gradient.base + row * gradient.stride
-      let x = input.base + row * input.stride
-      let bits = n.mask.map { $0.base + row * $0.stride }
-      for i in 0..<n.count {
-        let isCut = bits.map { ($0[i / 8] >> UInt8(i % 8)) & 1 == 0 } ?? false
-        let slope = isCut ? 0 : dy[i]
-        let centered = (x[i] - n.mean[i]) - n.meanLow[i]
-        betaSums[i] += Double(slope)
-        gammaSums[i] += Double(slope * centered)
-        let scale = n.inverseDeviation[i] * (n.gamma?[i] ?? 1)
-        dy[i] = n.maskInput && x[i] <= 0 ? 0 : scale * slope
-      }
-    }
-    for i in 0..<n.count {
-      n.betaGradient[i] = Scalar(betaSums[i])
-      n.gammaGradient[i] = Scalar(gammaSums[i] * Double(n.inverseDeviation[i]))
-    }
+    apply(n, input, gamma: n.gamma, beta: n.beta, mask: n.mask, into: output)
   }
 
   // MARK: Renormalization
@@ -188,65 +159,68 @@ extension StepKernels {
 
   /// The rows of ghost batch `group` of `count`, whole samples each.
   @inline(__always)
-  private func rows(_ group: Int, of count: Int, _ view: MatrixView<Scalar>, _ positions: Int) -> Range<Int> {
-    let samples = view.rows / positions
-    return group * samples / count * positions..<(group + 1) * samples / count * positions
+  private func rows(
+    _ group: Int, of count: Int, _ view: MatrixView<Scalar>, _ n: BoundNormalization<Scalar>
+  ) -> Range<Int> {
+    let perSample = n.rowsPerSample
+    let samples = view.rows / perSample
+    return group * samples / count * perSample..<(group + 1) * samples / count * perSample
+  }
+
+  /// The statistics of ghost batch `group`.
+  @inline(__always)
+  private func statistics(_ group: Int, _ n: BoundNormalization<Scalar>) -> FeatureStatistics<Scalar> {
+    let mean = n.extras.groups + 4 * group * n.count
+    return FeatureStatistics(
+      mean: mean, meanLow: mean + n.count, variance: mean + 2 * n.count, inverseDeviation: mean + 3 * n.count)
   }
 
   private func normalizeGroups(
     _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
     _ output: MatrixView<Scalar>
   ) {
-    let groups = control.groups(rows: input.rows)
+    let groups = control.groups(values: input.rows * n.inner)
     for group in 0..<groups {
-      let mean = n.extras.groups + 4 * group * n.count
-      let (low, variance, inverse) = (mean + n.count, mean + 2 * n.count, mean + 3 * n.count)
-      let rows = rows(group, of: groups, input, control.positions)
-      let x = input.rows(rows)
-      moments(x, mean, low, variance, n.workspace)
-      inverseDeviation(variance, n.epsilon, inverse, n.count)
-      normalize(
-        x, mean, low, inverse, n.gamma, n.beta, output.rows(rows), n.relu, n.mask?.rows(from: rows.lowerBound), false)
+      let own = statistics(group, n)
+      let rows = rows(group, of: groups, input, n)
+      takeMoments(n, input.rows(rows), weights: nil, into: own)
+      apply(
+        n, input.rows(rows), mean: own.mean, meanLow: own.meanLow, inverseDeviation: own.inverseDeviation,
+        gamma: n.gamma, beta: n.beta, mask: n.mask?.rows(from: rows.lowerBound), into: output.rows(rows))
     }
     guard control.updatesStatistics else { return }
-    // The moments of the whole batch: variance within the groups and between them.
+    // The moments of the whole batch: variance within the groups and between them. Means are distances from the first.
+    let (distances, squares) = (n.workspace, n.workspace + n.count)
+    let first = statistics(0, n)
+    for i in 0..<n.count { (distances[i], squares[i]) = (0, 0) }
+    for group in 0..<groups {
+      let own = statistics(group, n)
+      let weight = Double(rows(group, of: groups, input, n).count) / Double(input.rows)
+      for i in 0..<n.count {
+        let distance =
+          (Double(own.mean[i]) - Double(first.mean[i])) + (Double(own.meanLow[i]) - Double(first.meanLow[i]))
+        distances[i] += weight * distance
+        squares[i] += weight * (Double(own.variance[i]) + distance * distance)
+      }
+    }
     for i in 0..<n.count {
-      func weight(_ group: Int) -> Double {
-        Double(rows(group, of: groups, input, control.positions).count) / Double(input.rows)
-      }
-      func mean(_ group: Int) -> Double {
-        let place = n.extras.groups + 4 * group * n.count + i
-        return Double(place[0]) + Double(place[n.count])
-      }
-      var whole = 0.0
-      for group in 0..<groups { whole += weight(group) * (mean(group) - mean(0)) }
-      whole += mean(0)
-      var variance = 0.0
-      for group in 0..<groups {
-        let distance = mean(group) - whole
-        let within = Double(n.extras.groups[(4 * group + 2) * n.count + i])
-        variance += weight(group) * (within + distance * distance)
-      }
-      n.mean[i] = Scalar(whole)
-      n.variance[i] = Scalar(variance)
+      n.mean[i] = Scalar(Double(first.mean[i]) + (Double(first.meanLow[i]) + distances[i]))
+      n.variance[i] = Scalar(max(squares[i] - distances[i] * distances[i], 0))
     }
     updateRunningStatistics(n, control, rows: input.rows)
   }
 
   private func backwardGroups(
     _ n: BoundNormalization<Scalar>, _ control: NormalizationControl, _ input: MatrixView<Scalar>,
-    _ gradient: MatrixView<Scalar>
+    _ gradient: MatrixView<Scalar>, _ result: MatrixView<Scalar>
   ) {
-    let groups = control.groups(rows: input.rows)
+    let groups = control.groups(values: input.rows * n.inner)
     for group in 0..<groups {
-      let mean = n.extras.groups + 4 * group * n.count
-      let rows = rows(group, of: groups, input, control.positions)
-      let dy = gradient.rows(rows)
+      let rows = rows(group, of: groups, input, n)
       let (dGamma, dBeta) = group == 0 ? (n.gammaGradient, n.betaGradient) : (n.extras.gamma, n.extras.beta)
-      normalizationBackward(
-        dy, input.rows(rows), n.mask?.rows(from: rows.lowerBound), mean, mean + n.count, mean + 3 * n.count, n.gamma,
-        dGamma,
-        dBeta, dy, n.maskInput)
+      differentiate(
+        n, gradient.rows(rows), input.rows(rows), mask: n.mask?.rows(from: rows.lowerBound), by: statistics(group, n),
+        .batch(weights: nil, rowsPerWeight: 1), gamma: n.gamma, dGamma: dGamma, dBeta: dBeta, dx: result.rows(rows))
       guard group > 0 else { continue }
       for i in 0..<n.count {
         n.gammaGradient[i] += dGamma[i]

@@ -26,10 +26,10 @@ struct NormalizationControl {
   var gammaFactors = (l1: 0.0, l2: 0.0)
   var betaFactors = (l1: 0.0, l2: 0.0)
 
-  /// Ghost batches of a batch of `rows` rows.
+  /// Ghost batches of a batch that has `values` values of each feature.
   @inline(__always)
-  func groups(rows: Int) -> Int {
-    virtualBatchSize == 0 ? 1 : max(1, rows / positions / virtualBatchSize)
+  func groups(values: Int) -> Int {
+    virtualBatchSize == 0 ? 1 : max(1, values / positions / virtualBatchSize)
   }
 }
 

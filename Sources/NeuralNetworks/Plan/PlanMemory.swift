@@ -212,9 +212,11 @@ extension StageLayout {
   }
 
   private var paddedColumns: Int {
-    let columns = if case .innerAxisNormalization(_, _, let features, _) = core { features } else { outputColumns }
-    // Each tile's vectors begin on a pair of cache lines of their own.
-    return columns + (tileCount + 1) * 32
+    // The vectors of each tile, or part, begin on a pair of cache lines of their own.
+    if case .innerAxisNormalization(let settings, _, let features, _) = core {
+      return features + (Self.innerAxisParts(features: features, positions: settings.positions).count + 1) * 32
+    }
+    return outputColumns + (tileCount + 1) * 32
   }
 
   private var normalizationCount: Int {

@@ -92,37 +92,44 @@ struct StageBinder<Scalar: NetworkScalar> {
   }
 
   private mutating func normalization(
-    _ settings: NetworkBuilder.Normalization, rows: Int, count: Int, tile: Int, relu: Bool, maskInput: Bool
+    _ settings: NetworkBuilder.Normalization, rows: Int, first: Int = 0, count: Int, inner: Int = 1, tile: Int,
+    relu: Bool, maskInput: Bool
   ) -> BoundNormalization<Scalar> {
     let buffer = AlignedBuffer<Scalar>(
       zeroedCapacity: NormalizationExtras<Scalar>.scalars(settings, count: count, capacity: capacity))
     extraBuffers.append(buffer)
-    let extras = NormalizationExtras(settings, count: count, tile: tile, base: buffer.baseAddress, store: store)
+    let extras = NormalizationExtras(
+      settings, first: first, count: count, tile: tile, base: buffer.baseAddress, store: store)
     defer { workspace += 6 * count }
     return BoundNormalization(
-      count: count, momentum: settings.momentum, epsilon: settings.epsilon, relu: relu, maskInput: maskInput,
-      gamma: settings.gamma.map { UnsafePointer(store.pointer($0, tile: tile)) },
-      beta: settings.beta.map { UnsafePointer(store.pointer($0, tile: tile)) },
-      gammaGradient: settings.gamma.map { store.gradientPointer($0, tile: tile) } ?? arena.vector(count),
-      betaGradient: settings.beta.map { store.gradientPointer($0, tile: tile) } ?? arena.vector(count),
-      movingMean: settings.movingMean.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
-      movingVariance: settings.movingVariance.map { store.pointer($0, tile: tile) } ?? extras.noStatistics,
+      count: count, inner: inner, momentum: settings.momentum, epsilon: settings.epsilon, relu: relu,
+      maskInput: maskInput,
+      gamma: settings.gamma.map { UnsafePointer(store.pointer($0, tile: tile) + first) },
+      beta: settings.beta.map { UnsafePointer(store.pointer($0, tile: tile) + first) },
+      gammaGradient: settings.gamma.map { store.gradientPointer($0, tile: tile) + first } ?? arena.vector(count),
+      betaGradient: settings.beta.map { store.gradientPointer($0, tile: tile) + first } ?? arena.vector(count),
+      movingMean: settings.movingMean.map { store.pointer($0, tile: tile) + first } ?? extras.noStatistics,
+      movingVariance: settings.movingVariance.map { store.pointer($0, tile: tile) + first } ?? extras.noStatistics,
       mean: arena.vector(count), meanLow: arena.vector(count), variance: arena.vector(count),
       inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)),
       mask: relu ? mask(rows: rows, columns: count) : nil, workspace: workspace,
       control: UnsafePointer(store.normalizations.controls + settings.index), extras: extras)
   }
 
-  /// The operation that one member computes whole, where the stage is one.
+  /// The stage's operation, where it is no stage of tiles.
   ///
   /// - Throws: `ModelError.layer` where a user's layer is written for another precision.
   mutating func wholeOperation(_ layout: StageLayout, rows: Int) throws -> (any WholeOperation<Scalar>)? {
     switch layout.core {
     case .dense, .columns, .softmax: return nil
     case .innerAxisNormalization(let settings, _, let features, let inner):
+      let parts = StageLayout.innerAxisParts(features: features, positions: settings.positions)
       return InnerAxisNormalization(
-        normalization(settings, rows: rows, count: features, tile: 0, relu: false, maskInput: false), inner: inner,
-        elements: rows * layout.outputColumns)
+        parts.map {
+          normalization(
+            settings, rows: rows, first: $0.lowerBound, count: $0.count, inner: inner, tile: 0, relu: false,
+            maskInput: false)
+        })
     case .custom(let layer, let parameters):
       guard let layer = layer as? any CustomLayer<Scalar> else {
         throw ModelError.layer(
