@@ -254,13 +254,22 @@ extension ExecutionPlan {
     for index in range {
       let stage = stages[index]
       let rows = sampleCount * stage.outputRowsPerSample
-      for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
-        let bound = stage.tiles[tile]
-        var updated = 0
-        if bound.kernel != nil {
-          updateKernel(member, stage, bound, rows: rows, &prefetch)
-          updated = stage.input.columns * bound.kernelStride
+      let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
+      var widest = 1
+      for tile in owned { widest = max(widest, stage.tiles[tile].kernelStride) }
+      let blockRows = TiledProduct.gradientRows(m: stage.input.columns, n: widest, k: rows)
+      // All tiles of a block before the next: the block's part of x is read from memory once.
+      var row = 0
+      while row < stage.input.columns {
+        let block = row..<min(row + blockRows, stage.input.columns)
+        for tile in owned where stage.tiles[tile].kernel != nil {
+          updateKernel(member, stage, stage.tiles[tile], block, rows: rows, &prefetch)
         }
+        row = block.upperBound
+      }
+      for tile in owned {
+        let bound = stage.tiles[tile]
+        let updated = bound.kernel == nil ? 0 : stage.input.columns * bound.kernelStride
         let start = bound.region.lowerBound + updated
         if hasFrozenParameters {
           updateLearningParts(start..<bound.region.upperBound)
@@ -282,51 +291,42 @@ extension ExecutionPlan {
     }
   }
 
+  /// The rows `block` of one tile's kernel, whose gradients are sums over `rows` samples.
   @inline(__always)
   private func updateKernel(
-    _ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, rows: Int,
+    _ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, _ block: Range<Int>, rows: Int,
     _ prefetch: inout BatchPrefetch?
   ) {
-    let inputs = stage.input.columns
     let width = tile.kernelStride
-    let x = MatrixView(base: stage.input.base, rows: rows, columns: inputs, stride: stage.input.stride)
+    let x = MatrixView(
+      base: stage.input.base + block.lowerBound, rows: rows, columns: block.count, stride: stage.input.stride)
     let z = MatrixView(
       base: stage.outputGradient.base + tile.columns.lowerBound, rows: rows, columns: width,
       stride: stage.outputGradient.stride)
+    let offset = tile.region.lowerBound + block.lowerBound * width
+    let sums = scratch(of: member)
+    let gradient = update == nil ? store.gradients.baseAddress + offset : sums + BoundUpdate.productSums
+    let target = MatrixView(base: gradient, rows: block.count, columns: width)
+    guard let update, update.fusesWithProduct, let fused = products.transposedWithAdam, products.isWholeVectors(width)
+    else {
+      prefetch?.advance(weights: block.count * width)
+      products.multiplyTransposed(x, z, into: target)
+      self.update?.apply(
+        to: store, start: offset, count: block.count * width, gradients: gradient, kernels: table.optimizers)
+      return
+    }
     // Samples before the last piece are summed first; the last is summed while the update runs.
     let lead = (rows - 1) / TiledProduct.gradientDepth * TiledProduct.gradientDepth
-    let blockRows = TiledProduct.gradientRows(m: inputs, n: width, k: rows)
-    var row = 0
-    while row < inputs {
-      let count = min(blockRows, inputs - row)
-      let offset = tile.region.lowerBound + row * width
-      let sums = scratch(of: member)
-      let gradient = update == nil ? store.gradients.baseAddress + offset : sums + BoundUpdate.productSums
-      let columns = x.columns(row..<row + count)
-      let block = MatrixView(base: gradient, rows: count, columns: width)
-      if let update, update.fusesWithProduct, let fused = products.transposedWithAdam,
-        products.isWholeVectors(width)
-      {
-        if lead > 0 { products.multiplyTransposed(columns.rows(0..<lead), z.rows(0..<lead), into: block) }
-        @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
-          update.applyWithProduct(
-            to: store, start: offset, columns.rows(lead..<rows), z.rows(lead..<rows),
-            partial: lead > 0 ? gradient : nil, sums: sums, requests: requests, fused)
-        }
-        if prefetch?.isTime(
-          weights: count * width, samples: rows - lead, tile: BoundUpdate.productSums) == true
-        {
-          withUnsafeMutablePointer(to: &prefetch!.requests) { apply($0) }
-        } else {
-          apply(nil)
-        }
-      } else {
-        prefetch?.advance(weights: count * width)
-        products.multiplyTransposed(columns, z, into: block)
-        update?.apply(
-          to: store, start: offset, count: count * width, gradients: gradient, kernels: table.optimizers)
-      }
-      row += count
+    if lead > 0 { products.multiplyTransposed(x.rows(0..<lead), z.rows(0..<lead), into: target) }
+    @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
+      update.applyWithProduct(
+        to: store, start: offset, x.rows(lead..<rows), z.rows(lead..<rows), partial: lead > 0 ? gradient : nil,
+        sums: sums, requests: requests, fused)
+    }
+    if prefetch?.isTime(weights: block.count * width, samples: rows - lead, tile: BoundUpdate.productSums) == true {
+      withUnsafeMutablePointer(to: &prefetch!.requests) { apply($0) }
+    } else {
+      apply(nil)
     }
   }
 }
