@@ -128,19 +128,22 @@ public struct CovariateShift: Sendable {
     _ count: Int, _ body: @Sendable (Int) throws -> Result
   ) throws -> [Result] {
     guard totalThreads > 1 else { return try (0..<count).map(body) }
-    let results = Mutex<[Int: Swift.Result<Result, any Error>]>([:])
-    let next = Mutex(0)
+    let results = UnsafeMutableBufferPointer<Swift.Result<Result, any Error>?>.allocate(capacity: count)
+    results.initialize(repeating: nil)
+    defer {
+      results.deinitialize()
+      results.deallocate()
+    }
+    // Each index is taken by one of the two, and all is done when `concurrentPerform` returns.
+    nonisolated(unsafe) let places = results
+    let next = Atomic<Int>(0)
     DispatchQueue.concurrentPerform(iterations: 2) { _ in
       while true {
-        let index = next.withLock { value in
-          defer { value += 1 }
-          return value
-        }
+        let index = next.add(1, ordering: .relaxed).oldValue
         guard index < count else { return }
-        let result = Swift.Result { try body(index) }
-        results.withLock { $0[index] = result }
+        places[index] = Swift.Result { try body(index) }
       }
     }
-    return try results.withLock { results in try (0..<count).compactMap { try results[$0]?.get() } }
+    return try results.compactMap { try $0?.get() }
   }
 }
