@@ -476,6 +476,10 @@ extension BackwardProblem {
     let slope = load(c.slope + column, count)
     let scale = load(c.scale + column, count)
     for row in first..<first &+ rows {
+      if streaming {
+        lam_prefetch(x.base + (row &* x.stride &+ column &+ aheadOfStream))
+        lam_prefetch(dy.base + (row &* dy.stride &+ column &+ aheadOfStream))
+      }
       let input = load(x.base + (row &* x.stride &+ column), count)
       let g = gradient(row, column, count, masked: masked) - offset
       var v = scale * lam_multiply_add(slope, input - mean, g)

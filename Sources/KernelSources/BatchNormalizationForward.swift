@@ -65,6 +65,9 @@ func canStream(_ y: MatrixView<Scalar>) -> Bool {
   UInt(bitPattern: y.base) % 64 == 0 && y.stride % lanes == 0
 }
 
+/// Scalars between what a streaming pass reads and what it asks for.
+@inline(__always) var aheadOfStream: Int { 64 * lanes }
+
 /// Columns from which rows are worked on one by one.
 @inline(__always) var longRow: Int { 16 * lanes }
 
@@ -130,6 +133,7 @@ private struct Normalization {
     let scale = lam_load(scale + column)
     let offset = lam_load(offset + column)
     for row in 0..<rows {
+      if streaming { lam_prefetch(from + (row &* xStride &+ column &+ aheadOfStream)) }
       let v = lam_multiply_add(load(from + (row &* xStride &+ column), count) - mean, scale, offset)
       if masked { lam_store_bits(bits + (row &* maskStride &+ column / 8), lam_bits_not_below_or_zero(v)) }
       let y = to + (row &* yStride &+ column)

@@ -32,15 +32,16 @@ func moments(
   let whole = PartialMoments(MatrixView(base: workspace, rows: 3, columns: x.columns))
   let panel = PartialMoments(MatrixView(base: workspace + 3 * x.columns, rows: 3, columns: x.columns))
   let panelRows = NormalizationPanels.rows(of: x.rows)
+  let ahead = asksAhead(x)
   var row = 0
   while row < x.rows {
     let rows = min(panelRows, x.rows - row)
     let base = x.base + row * x.stride
     if panelRows == NormalizationPanels.blockRows {
       // A panel is one block: the same operations without the detour.
-      addBlock(base, rows, x.stride, x.columns, mean, meanLow, variance, before: row, whole)
+      addBlock(base, rows, x.stride, x.columns, mean, meanLow, variance, before: row, whole, ahead: ahead)
     } else {
-      momentsOfPanel(base, rows, x.stride, x.columns, mean, meanLow, variance, row == 0 ? whole : panel)
+      momentsOfPanel(base, rows, x.stride, x.columns, mean, meanLow, variance, row == 0 ? whole : panel, ahead: ahead)
       if row > 0 { addPanel(panel, rows: rows, to: whole, before: row, columns: x.columns) }
     }
     row += rows
@@ -57,7 +58,8 @@ func moments(
 
 func partialMoments(_ x: MatrixView<Scalar>, _ partial: MatrixView<Double>, _ scratch: Pointer) {
   momentsOfPanel(
-    x.base, x.rows, x.stride, x.columns, scratch, scratch + x.columns, scratch + 2 * x.columns, PartialMoments(partial))
+    x.base, x.rows, x.stride, x.columns, scratch, scratch + x.columns, scratch + 2 * x.columns, PartialMoments(partial),
+    ahead: asksAhead(x))
 }
 
 func mergeMoments(
@@ -89,12 +91,12 @@ func mergeMoments(
 @inline(__always)
 private func momentsOfPanel(
   _ x: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
-  _ panel: PartialMoments
+  _ panel: PartialMoments, ahead: Bool
 ) {
   var row = 0
   while row < rows {
     let count = min(NormalizationPanels.blockRows, rows - row)
-    addBlock(x + row * stride, count, stride, columns, shift, sum, square, before: row, panel)
+    addBlock(x + row * stride, count, stride, columns, shift, sum, square, before: row, panel, ahead: ahead)
     row += count
   }
 }
@@ -121,17 +123,23 @@ private func addPanel(
 
 // MARK: Blocks
 
+/// Whether rows are asked for early: from memory that pays, from the caches it costs more than it brings.
+@inline(__always)
+private func asksAhead(_ x: MatrixView<Scalar>) -> Bool {
+  x.columns >= longRow && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
+}
+
 /// Adds a block of `rows` rows to the moments of the `before` rows above it.
 @inline(__always)
 private func addBlock(
   _ block: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
-  before: Int, _ whole: PartialMoments
+  before: Int, _ whole: PartialMoments, ahead: Bool
 ) {
   var first = 0
   while first < columns {
     let end = min(first + Int(LAM_CHUNK_COLUMNS), columns)
     shiftOfBlock(block, rows, stride, first, end, shift)
-    sumsOfBlock(block, rows, stride, first, end, shift, sum, square)
+    sumsOfBlock(block, rows, stride, first, end, shift, sum, square, ahead: ahead)
     var column = first
     while column + lanes <= end {
       mergeBlock(before, rows, column, lanes, shift, sum, square, whole)
@@ -182,7 +190,7 @@ private func clear(_ first: Int, _ end: Int, _ sum: Pointer, _ squares: Pointer)
 @inline(__always)
 private func sumsOfBlock(
   _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer,
-  _ squares: Pointer
+  _ squares: Pointer, ahead: Bool
 ) {
   clear(first, end, sum, squares)
   let wholeVectors = end - lanes
@@ -191,6 +199,9 @@ private func sumsOfBlock(
     let group = block + row * stride
     var column = first
     while column <= wholeVectors {
+      if ahead {
+        for next in 8..<16 { lam_prefetch(group + (next &* stride &+ column)) }
+      }
       addEightRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
     }
