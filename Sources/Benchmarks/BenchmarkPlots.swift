@@ -157,10 +157,15 @@ public final class BenchmarkPlots {
         members.first { $0.name == name && $0.variant == variant.rawValue }?.speedupOverNaive
       }
       let name = "speedup-\(suite)"
-      let lines = cases.map {
-        "\"\($0)\" \(Self.number(speedup($0, .unfused))) \(Self.number(speedup($0, .lamina)))"
+      // gnuplot refuses a column without a single value.
+      let bars = [(variant: BenchmarkVariant.unfused, color: "#e08214"), (variant: .lamina, color: "#2166ac")]
+        .filter { bar in cases.contains { speedup($0, bar.variant) != nil } }
+      if bars.isEmpty { continue }
+      let lines = cases.map { name in
+        "\"\(name)\" " + bars.map { Self.number(speedup(name, $0.variant)) }.joined(separator: " ")
       }
-      try write("\(name).dat", "# case unfused lamina\n" + lines.joined(separator: "\n") + "\n")
+      let titles = bars.map(\.variant.rawValue)
+      try write("\(name).dat", "# case \(titles.joined(separator: " "))\n" + lines.joined(separator: "\n") + "\n")
       try writeScript(
         name, width: 300 + 70 * cases.count, height: 620,
         [
@@ -168,8 +173,10 @@ public final class BenchmarkPlots {
           "set style histogram clustered gap 1", "set style fill solid", "set logscale y",
           "set yrange [0.5:*]", "set xtics rotate by -40 font ',10' noenhanced", "set key top left", "set bmargin 11",
           "set rmargin 22",
-          "plot '\(name).dat' using 2:xtic(1) lc rgb '#e08214' title 'unfused', '' using 3 lc rgb '#2166ac' "
-            + "title 'lamina'",
+          "plot "
+            + bars.enumerated().map { index, bar in
+              "'\(name).dat' using \(index + 2):xtic(1) lc rgb '\(bar.color)' title '\(bar.variant.rawValue)'"
+            }.joined(separator: ", "),
         ])
     }
   }

@@ -20,7 +20,8 @@ extension BenchmarkSuites {
   ///
   /// - Throws: `ModelError` where a network cannot be built or trained.
   public func stepSweeps() throws {
-    for batch in isQuick ? [1, 32, 512] : [1, 4, 16, 32, 64, 256, 1024, 4096] {
+    // One row has no variance: the networks normalize by batches.
+    for batch in isQuick ? [2, 32, 512] : [2, 4, 16, 32, 64, 256, 1024, 4096] {
       try step(.batch, batch, "784-128-64-10") { $0.batchSize = batch }
     }
     for width in isQuick ? [16, 128, 512] : [16, 32, 64, 128, 256, 512, 1024, 2048, 4096] {
