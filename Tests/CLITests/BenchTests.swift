@@ -163,6 +163,23 @@ import Testing
     #expect(data.contains("\n1 100 100 100\n8 NaN 800 800\n"), "\(data)")
   }
 
+  /// gnuplot draws no column without a value: a variant that a suite does not measure has none.
+  @Test func barsAreOfTheVariantsMeasured() throws {
+    let folder = try TemporaryFolder()
+    let plots = try BenchmarkPlots(folder: folder.path)
+    for (variant, speedup) in [("naive", 1.0), ("lamina", 8)] {
+      var row = BenchmarkRow(
+        suite: "optimizers", name: "adam", variant: variant, threads: 1, timing: Timing([10]), maxError: 0, bound: 1)
+      row.speedupOverNaive = speedup
+      plots.add(row)
+    }
+    do {
+      try plots.draw(title: "")
+    } catch PlotError.gnuplotMissing {}
+    let data = try String(contentsOfFile: folder.path + "/speedup-optimizers.dat", encoding: .utf8)
+    #expect(data == "# case lamina\n\"adam\" 8\n", "\(data)")
+  }
+
   // MARK: Rows
 
   @Test func errorsBeyondTheBoundFail() {
