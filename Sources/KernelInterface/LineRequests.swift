@@ -21,6 +21,27 @@ public struct LineRequests {
     left = linesPerRow * count
   }
 
+  /// Rows whose pages are asked for together.
+  @usableFromInline static var groupRows: Int { 32 }
+
+  /// Whether the next line is the first of a group of rows, whose pages should be asked for before it.
+  ///
+  /// A request waits for its page's address, and what follows waits with it where the TLB does not hold the page; the
+  /// addresses of many pages are found at once.
+  @inlinable @inline(__always)
+  public var beginsGroup: Bool { line == 0 && row % Self.groupRows == 0 }
+
+  /// Rows of the group that begins.
+  @inlinable @inline(__always)
+  public var rowsOfGroup: Int { min(Self.groupRows, left / linesPerRow) }
+
+  /// The first and last byte of a row of the group that begins: rows are shorter than pages, or prefetchers follow them.
+  @inlinable @inline(__always)
+  public func ends(_ rowOfGroup: Int) -> (first: UnsafeRawPointer, last: UnsafeRawPointer) {
+    let first = base + (Int(indices[row &+ rowOfGroup]) &* bytesPerRow)
+    return (first, first + (bytesPerRow &- 1))
+  }
+
   /// The next line; call it only while lines are left.
   @inlinable @inline(__always)
   public mutating func next() -> UnsafeRawPointer {

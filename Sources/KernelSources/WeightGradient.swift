@@ -125,6 +125,22 @@ private struct AdamVectors {
     lam_store(v + offset, second)
     lam_store(w + offset, step.weights(lam_load(w + offset), first, second))
   }
+
+  /// Updates the sixteen vectors of a tile, one beside each sample's products.
+  @inline(__always)
+  func updateAll(
+    _ shape: TileShape, _ place: Int, _ width: Int, _ sums: Pointer, _ samples: inout SampleCursor, _ tile: inout SumTile
+  ) {
+    let toNextRow = width &- (shape.vectors &- 1) &* lanes
+    var offset = place
+    var index = 0
+    while index < 16 {
+      update(offset, lam_load(sums + index &* lanes))
+      samples.add(shape, &tile)
+      index &+= 1
+      offset &+= index % shape.vectors == 0 ? toNextRow : lanes
+    }
+  }
 }
 
 func transposedProductAdam(
@@ -190,13 +206,15 @@ private func multiplyAdam(
     var tile = SumTile()
     if let partial { tile = SumTile(shape, partial + place, width) }
     var samples = SampleCursor(shape, x, z, row, column)
-    var waiting = pending.firstRow &* perRow
-    // One vector's update beside each sample's products.
-    while waiting < 16 {
-      vectors.update(
-        pending.place &+ waiting / perRow &* width &+ waiting % perRow &* lanes, lam_load(sums + waiting &* lanes))
-      if samples.left > 0 { samples.add(shape, &tile) }
-      waiting &+= 1
+    if pending.firstRow == 0 && samples.left >= 16 {
+      vectors.updateAll(shape, pending.place, width, sums, &samples, &tile)
+    } else {
+      var waiting = pending.firstRow &* perRow
+      while waiting < 16 {
+        vectors.update(pending.place &+ shape.place(waiting, width), lam_load(sums + waiting &* lanes))
+        if samples.left > 0 { samples.add(shape, &tile) }
+        waiting &+= 1
+      }
     }
     samples.addRest(shape, &tile, ahead: partial != nil, requests)
     tile.store(shape, sums, perRow * lanes)
@@ -229,6 +247,15 @@ private func multiplyAdamFew(
       }
       vectors.update(place, sum)
     }
+  }
+}
+
+@inline(never)
+private func askForPages(_ requests: UnsafeMutablePointer<LineRequests>) {
+  for row in 0..<requests.pointee.rowsOfGroup {
+    let (first, last) = requests.pointee.ends(row)
+    lam_prefetch(first)
+    lam_prefetch(last)
   }
 }
 
@@ -301,15 +328,17 @@ private struct SampleCursor {
   mutating func addRest(
     _ shape: TileShape, _ tile: inout SumTile, ahead: Bool, _ requests: UnsafeMutablePointer<LineRequests>? = nil
   ) {
-    // A line that is there costs nothing to ask for: one loop does for both, and code that is short stays in line.
-    let step = ahead ? xStride : 0
-    if !ahead { upcoming = z }
     while left >= 8 {
-      for _ in 0..<8 / shape.tilesPerLine {
-        lam_prefetch(upcoming)
-        upcoming += step
+      if ahead {
+        for _ in 0..<8 / shape.tilesPerLine {
+          lam_prefetch(upcoming)
+          upcoming += xStride
+        }
       }
-      if let requests, requests.pointee.left > 0 { lam_prefetch(requests.pointee.next()) }
+      if let requests, requests.pointee.left > 0 {
+        if requests.pointee.beginsGroup { askForPages(requests) }
+        lam_prefetch(requests.pointee.next())
+      }
       for _ in 0..<8 { add(shape, &tile) }
     }
     while left > 0 { add(shape, &tile) }
