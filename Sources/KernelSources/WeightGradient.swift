@@ -129,7 +129,8 @@ private struct AdamVectors {
   /// Updates the sixteen vectors of a tile, one beside each sample's products.
   @inline(__always)
   func updateAll(
-    _ shape: TileShape, _ place: Int, _ width: Int, _ sums: Pointer, _ samples: inout SampleCursor, _ tile: inout SumTile
+    _ shape: TileShape, _ place: Int, _ width: Int, _ sums: Pointer, _ samples: inout SampleCursor,
+    _ tile: inout SumTile
   ) {
     let toNextRow = width &- (shape.vectors &- 1) &* lanes
     var offset = place

@@ -144,6 +144,31 @@ import Testing
     }
   }
 
+  @Test func groupsOfRequestsCoverAllRows() {
+    let bytes = [UInt8](repeating: 0, count: 70 * 100)
+    let order = (0..<70).map { Int32($0 * 7 % 70) }
+    bytes.withUnsafeBytes { bytes in
+      order.withUnsafeBufferPointer { order in
+        var requests = LineRequests(
+          base: bytes.baseAddress!, bytesPerRow: 100, indices: order.baseAddress!, count: order.count)
+        var groups: [Int] = []
+        var ends: [[Int]] = []
+        while requests.left > 0 {
+          if requests.beginsGroup {
+            groups.append(requests.rowsOfGroup)
+            for row in 0..<requests.rowsOfGroup {
+              let (first, last) = requests.ends(row)
+              ends.append([first - bytes.baseAddress!, last - bytes.baseAddress!])
+            }
+          }
+          _ = requests.next()
+        }
+        #expect(groups == [32, 32, 6])
+        #expect(ends == order.map { [Int($0) * 100, Int($0) * 100 + 99] })
+      }
+    }
+  }
+
   private static func bits<S: KernelScalar>(_ matrix: TestMatrix<S>) -> [Double] {
     (0..<matrix.view.rows * matrix.view.columns).map { Double(matrix.pointer[$0]) }
   }
