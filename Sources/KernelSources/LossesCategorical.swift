@@ -30,7 +30,7 @@ private func sparseCategoricalOfBlocks(
   _ scale: Double
 ) -> LossSums {
   var result = LossSums(loss: 0, correct: 0)
-  var block = lam_row_block()
+  var block = lam_uninitialized_row_block()
   let columns = Int64(x.columns)
   var group = 0
   while group < x.rows {
@@ -119,7 +119,7 @@ private func categoricalOfBlocks(
   _ scale: Double
 ) -> LossSums {
   var result = LossSums(loss: 0, correct: 0)
-  var (block, target) = (lam_row_block(), lam_row_block())
+  var (block, target) = (lam_uninitialized_row_block(), lam_uninitialized_row_block())
   let columns = Int64(x.columns)
   var group = 0
   while group < x.rows {

@@ -49,7 +49,7 @@ func softmax(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
 
 @inline(__always)
 private func softmaxOfBlocks(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
-  var block = lam_row_block()
+  var block = lam_uninitialized_row_block()
   let columns = Int64(x.columns)
   var row = 0
   while row < x.rows && x.columns > 0 {

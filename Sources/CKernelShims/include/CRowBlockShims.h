@@ -12,6 +12,11 @@ typedef struct {
   lam_scalar element[LAM_BLOCK_COLUMNS * LAM_SIDE];
 } lam_row_block;
 
+/// A block of whatever is there: clearing it would take as long as a few of its columns.
+LAM_INLINE lam_row_block lam_uninitialized_row_block(void) {
+  lam_row_block block;
+  return block;
+}
 LAM_INLINE lam_vector lam_block_column(const lam_row_block *block, int64_t column) {
   return lam_load(block->element + column * LAM_SIDE);
 }
