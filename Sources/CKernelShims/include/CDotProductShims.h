@@ -2,6 +2,7 @@
 // all in registers; included by CKernelShims.h.
 #pragma once
 #include "CProductShims.h"
+#include "CTransposeShims.h"
 
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
@@ -18,21 +19,11 @@ typedef struct {
 
 // MARK: Sums across the lanes of many vectors
 
-// Each step adds the halves of two vectors, in ever larger parts of a vector; shuffles that need no table.
+// Each step adds the halves of two vectors, in ever larger parts of a vector, by the shuffles that transpose a square.
 #ifdef LAMINA_DOUBLE
-#define LAM_PAIRS_LOW 0, 8, 2, 10, 4, 12, 6, 14
-#define LAM_PAIRS_HIGH 1, 9, 3, 11, 5, 13, 7, 15
-#define LAM_PARTS_EVEN 0, 1, 4, 5, 8, 9, 12, 13
-#define LAM_PARTS_ODD 2, 3, 6, 7, 10, 11, 14, 15
 #define LAM_HALF_LOW 0, 1, 2, 3, 8, 9, 10, 11
 #define LAM_HALF_HIGH 4, 5, 6, 7, 12, 13, 14, 15
 #else
-#define LAM_ONES_LOW 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
-#define LAM_ONES_HIGH 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
-#define LAM_PAIRS_LOW 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
-#define LAM_PAIRS_HIGH 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
-#define LAM_PARTS_EVEN 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
-#define LAM_PARTS_ODD 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
 #define LAM_HALF_LOW 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
 #define LAM_HALF_HIGH 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
 #endif
