@@ -30,8 +30,15 @@ LAM_INLINE void lam_load_rows(lam_row_block *block, const lam_scalar *x, int64_t
   for (int64_t first = 0; first < columns; first += LAM_SIDE) {
     lam_square square;
     int64_t width = columns - first < LAM_SIDE ? columns - first : LAM_SIDE;
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
-      square.row[i] = i < rows ? lam_load_first(x + i * stride + first, width) : (lam_vector)(lam_scalar)0;
+    // No row of a whole block is asked whether it is there (of doubles, more code costs more than that saves).
+    if (LAM_SIDE == 16 && rows == LAM_SIDE) {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        square.row[i] = lam_load_first(x + i * stride + first, width);
+      }
+    } else {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        square.row[i] = i < rows ? lam_load_first(x + i * stride + first, width) : (lam_vector)(lam_scalar)0;
+      }
     }
     lam_exchange(&square);
     _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_set_block_column(block, first + i, square.row[i]);
@@ -47,8 +54,14 @@ LAM_INLINE void lam_store_rows(const lam_row_block *block, lam_scalar *x, int64_
     int64_t width = columns - first < LAM_SIDE ? columns - first : LAM_SIDE;
     _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) square.row[i] = lam_block_column(block, first + i);
     lam_exchange(&square);
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
-      if (i < rows) lam_store_first(x + i * stride + first, square.row[i], width);
+    if (LAM_SIDE == 16 && rows == LAM_SIDE) {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        lam_store_first(x + i * stride + first, square.row[i], width);
+      }
+    } else {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        if (i < rows) lam_store_first(x + i * stride + first, square.row[i], width);
+      }
     }
   }
 }
