@@ -36,6 +36,7 @@ extension BenchmarkSuites {
   /// Products of a layer's shapes: textbook loops, one call of BLAS, and the pieces that a training step makes.
   ///
   /// Quick: three products of a first layer. Otherwise a grid of batches and layers, forward and both gradients.
+  /// Lamina's are repeated within one hand-over to the team, as a step hands over once for all of its products.
   /// Ends with a note of the least and the median rate of Lamina over the one call of BLAS.
   public func gemm() throws {
     let first = [(outputs: 128, inputs: 784)]
@@ -180,15 +181,17 @@ private struct ProductCase<Scalar: NetworkScalar> {
   }
 
   /// The call that a user of BLAS makes.
-  func runPlain() {
-    UnfusedPasses.multiply(a.view, transposeA: transposesA, b.view, transposeB: transposesB, into: result.view)
+  func runPlain(times: Int) {
+    for _ in 0..<times {
+      UnfusedPasses.multiply(a.view, transposeA: transposesA, b.view, transposeB: transposesB, into: result.view)
+    }
   }
 
-  func runLamina() {
+  func runLamina(times: Int) {
     switch shape.operation {
-    case .nn: layer.run(.product)
-    case .nt: layer.run(.inputGradient)
-    case .tn: layer.run(.kernelGradient)
+    case .nn: layer.run(.product, times: times)
+    case .nt: layer.run(.inputGradient, times: times)
+    case .tn: layer.run(.kernelGradient, times: times)
     }
   }
 

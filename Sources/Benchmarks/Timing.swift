@@ -14,24 +14,40 @@ struct Timing {
 
   /// Runs `work` for about `seconds`, after one run that warms it up; work of more than half a second runs but once.
   init(seconds: Double, _ work: () -> Void) {
+    self.init(seconds: seconds) { (times: Int) in for _ in 0..<times { work() } }
+  }
+
+  /// The same for work that is told how often to do it.
+  init(seconds: Double, _ work: (_ times: Int) -> Void) {
     var repetition = Repetition(work)
     while repetition.wantsMore(seconds: seconds) { repetition.measure(work) }
     microseconds = repetition.times.sorted()
   }
 
   /// Runs two pieces of work in turn, `seconds` each: what drifts on the machine meets both.
+  ///
+  /// Each is told how often to do its work: what comes with the first time alone is paid once.
   static func alternating(
-    seconds: Double, _ first: () -> Void, _ second: () -> Void
+    seconds: Double, _ first: (Int) -> Void, _ second: (Int) -> Void
   ) -> (first: Timing, second: Timing) {
     var (one, two) = (Repetition(first), Repetition(second))
     while one.wantsMore(seconds: seconds) || two.wantsMore(seconds: seconds) {
       // A run that is not measured brings the data of each back into the caches.
-      if !one.isSlow { first() }
+      if !one.isSlow { first(1) }
       one.measureBlock(first)
-      if !two.isSlow { second() }
+      if !two.isSlow { second(1) }
       two.measureBlock(second)
     }
     return (Timing(one.times), Timing(two.times))
+  }
+
+  /// The same for work that is simply repeated.
+  static func alternating(
+    seconds: Double, _ first: () -> Void, _ second: () -> Void
+  ) -> (first: Timing, second: Timing) {
+    alternating(
+      seconds: seconds, { (times: Int) in for _ in 0..<times { first() } },
+      { (times: Int) in for _ in 0..<times { second() } })
   }
 
   /// Times measured elsewhere.
@@ -60,14 +76,14 @@ private struct Repetition {
   /// Whether one run, the first, has to do.
   private(set) var isSlow = false
 
-  init(_ work: () -> Void) {
-    let first = Timing.time(work)
+  init(_ work: (Int) -> Void) {
+    let first = Timing.time { work(1) }
     if first > 0.5e6 {
       isSlow = true
       times = [first]
       return
     }
-    inner = max(1, Int((20 / max(min(first, Timing.time(work)), 0.01)).rounded(.up)))
+    inner = max(1, Int((20 / max(min(first, Timing.time { work(1) }), 0.01)).rounded(.up)))
   }
 
   func wantsMore(seconds: Double) -> Bool {
@@ -77,14 +93,14 @@ private struct Repetition {
     return times.count < 5 || spent < seconds * 1e6
   }
 
-  mutating func measure(_ work: () -> Void) {
-    let time = Timing.time { for _ in 0..<inner { work() } }
+  mutating func measure(_ work: (Int) -> Void) {
+    let time = Timing.time { work(inner) }
     spent += time
     times.append(time / Double(inner))
   }
 
   /// Measures until about half a millisecond has passed.
-  mutating func measureBlock(_ work: () -> Void) {
+  mutating func measureBlock(_ work: (Int) -> Void) {
     if isSlow { return }
     let end = spent + 500
     repeat { measure(work) } while spent < end

@@ -31,6 +31,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let reductions = ReductionKernels<Scalar>()
   /// Products with packed matrices.
   public let products = ProductKernels<Scalar>()
+  /// Products with the tiles of a layer's kernel.
+  public let layerProducts = LayerProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

@@ -5,8 +5,9 @@ public final class WeightGradientKernels<Scalar>: @unchecked Sendable {
 
   /// `(x, z, y, accumulate)`: y = xᵀ·z, or y += xᵀ·z: the gradient of a kernel from its inputs and output gradients.
   ///
-  /// x is samples × inputs, z samples × units, y inputs × units; y's columns are whole vectors (a multiple of 64 bytes)
-  /// and z may be read that far. Each element is summed in the order of the samples.
+  /// x is samples × inputs, z samples × units, y inputs × units; y's columns are whole vectors (a multiple of 64 bytes),
+  /// to which those of z may be rounded up: z is read that far and holds zeros there. Each element is summed in the order
+  /// of the samples.
   public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
   /// `(x, z, partial, w, m, v, sums, alpha, beta1, beta2, epsilon, decay, requests)`: Adam on w with the gradient xᵀ·z + partial.

@@ -54,6 +54,8 @@ public func installKernels(in table: KernelTable<Scalar>) {
   if lam_has_wide_registers() != 0 {
     table.weightGradients.transposedProduct = transposedProduct
     table.weightGradients.transposedProductAdam = transposedProductAdam
+    table.layerProducts.multiply = multiplyLayer
+    table.layerProducts.multiplyByTransposed = multiplyByTransposedLayer
   }
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits

@@ -41,15 +41,12 @@ func rowMaximum(_ row: ConstPointer, _ columns: Int) -> (value: Scalar, column: 
   return (value, -1)
 }
 
-/// Adds the losses of up to `lanes` rows from `row` to `total`, in the order of the rows.
+/// Adds the losses of up to `lanes` rows from `row` to `total`; a sum across the lanes, in Double.
 @inline(__always)
 func accumulate(
   _ losses: Vector, _ row: Int, _ count: Int, _ weights: ConstPointer?, _ total: inout Double
 ) {
-  var lane = 0
-  while lane < count {
-    let loss = Double(lam_lane(losses, lane))
-    if let weights { total += Double(weights[row + lane]) * loss } else { total += loss }
-    lane += 1
-  }
+  var terms = lam_widen(lam_first_lanes(losses, count))
+  if let weights { terms *= lam_widen(load(weights + row, count)) }
+  total += lam_sum_doubles(terms)
 }

@@ -30,35 +30,31 @@ private func sparseCategoricalOfBlocks(
   _ scale: Double
 ) -> LossSums {
   var result = LossSums(loss: 0, correct: 0)
-  var block = lam_row_block()
+  var block = lam_uninitialized_row_block()
   let columns = Int64(x.columns)
   var group = 0
   while group < x.rows {
     let count = group + lanes <= x.rows ? lanes : x.rows - group
     lam_load_rows(&block, x.base + group * x.stride, Int64(x.stride), Int64(count), columns)
     let label = lam_load_labels(labels + group, Int64(count))
-    var chosen = Vector.zero
-    var column: Int64 = 0
-    while column < columns {
-      chosen = lam_select_equal(label, splat(Scalar(column)), lam_block_column(&block, column), chosen)
-      column &+= 1
-    }
-    let softmax = softmax(of: &block, x.columns)
+    let softmax = softmax(of: &block, x.columns, label: label)
     if let gradient {
       var factor = splat(Scalar(scale))
       if let weights { factor *= load(weights + group, count) }
       let share = factor / softmax.sum
-      column = 0
+      var number = Vector.zero
+      var column: Int64 = 0
       while column < columns {
         let slope = lam_block_column(&block, column) * share
-        let own = lam_select_equal(label, splat(Scalar(column)), factor, Vector.zero)
+        let own = lam_select_equal(label, number, factor, Vector.zero)
         lam_set_block_column(&block, column, slope - own)
+        number += splat(1)
         column &+= 1
       }
       lam_store_rows(
         &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
     }
-    let losses = logarithm(softmax.sum) - (chosen - softmax.largest)
+    let losses = logarithm(softmax.sum) - (softmax.chosen - softmax.largest)
     result.correct += hits(softmax.place, label, losses, count)
     accumulate(losses, group, count, weights, &result.loss)
     group += lanes
@@ -119,7 +115,7 @@ private func categoricalOfBlocks(
   _ scale: Double
 ) -> LossSums {
   var result = LossSums(loss: 0, correct: 0)
-  var (block, target) = (lam_row_block(), lam_row_block())
+  var (block, target) = (lam_uninitialized_row_block(), lam_uninitialized_row_block())
   let columns = Int64(x.columns)
   var group = 0
   while group < x.rows {

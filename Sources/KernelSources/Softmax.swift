@@ -18,18 +18,23 @@ private func largest(_ x: ConstPointer, _ columns: Int) -> Scalar {
 /// The most columns for which rows are taken as many at a time as a vector has lanes, each in a lane of its own.
 let narrowColumns = Int(LAM_BLOCK_COLUMNS)
 
-/// Each row's maximum, where it is first found, and Σ e^(x − max); the block holds e^(x − max) afterwards.
+/// Each row's maximum, where it is first found, the element at `label`, and Σ e^(x − max); the block holds e^(x − max)
+/// afterwards.
 @inline(__always)
 func softmax(
-  of block: UnsafeMutablePointer<lam_row_block>, _ columns: Int
-) -> (largest: Vector, place: Vector, sum: Vector) {
+  of block: UnsafeMutablePointer<lam_row_block>, _ columns: Int, label: Vector = Vector.zero
+) -> (largest: Vector, place: Vector, chosen: Vector, sum: Vector) {
   var largest = lam_block_column(block, 0)
   var place = Vector.zero
+  var chosen = lam_select_equal(label, Vector.zero, largest, Vector.zero)
+  var number = splat(1)
   var column = 1
   while column < columns {
     let v = lam_block_column(block, Int64(column))
-    place = lam_select_less(largest, v, splat(Scalar(column)), place)
+    place = lam_select_less(largest, v, number, place)
+    chosen = lam_select_equal(label, number, v, chosen)
     largest = lam_max(largest, v)
+    number += splat(1)
     column &+= 1
   }
   var sum = Vector.zero
@@ -40,7 +45,7 @@ func softmax(
     sum += e
     column &+= 1
   }
-  return (largest, place, sum)
+  return (largest, place, chosen, sum)
 }
 
 func softmax(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
@@ -49,7 +54,7 @@ func softmax(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
 
 @inline(__always)
 private func softmaxOfBlocks(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) {
-  var block = lam_row_block()
+  var block = lam_uninitialized_row_block()
   let columns = Int64(x.columns)
   var row = 0
   while row < x.rows && x.columns > 0 {

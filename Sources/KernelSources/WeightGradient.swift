@@ -11,10 +11,14 @@ import KernelInterface
 func transposedProduct(
   _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ accumulates: Bool
 ) {
+  if !accumulates { return kernelGradient(x, z, y) }
   var column = 0
   while column < y.columns {
     let left = y.columns - column
-    if left >= 4 * lanes {
+    if left < 2 * lanes && hasFewColumns(x, columns: z.columns - column) {
+      multiplyFewColumns(x, z, y, column, true)
+      column += lanes
+    } else if left >= 4 * lanes {
       multiplyRows4(x, z, y, accumulates, column)
       column += 4 * lanes
     } else if left >= 2 * lanes {
@@ -81,7 +85,7 @@ private func multiply(
 }
 
 /// The same for fewer rows than a tile has, one row and vector at a time.
-private func multiplyFew(
+func multiplyFew(
   _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ accumulates: Bool, _ column: Int,
   _ vectors: Int
 ) {

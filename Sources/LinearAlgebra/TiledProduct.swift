@@ -43,6 +43,12 @@ public enum TiledProduct {
   static func block(transposeA: Bool, transposeB: Bool, m: Int, n: Int, k: Int) -> (rows: Int, depth: Int) {
     if transposeB { return (m, k) }
     if transposeA { return (gradientRows(m: m, n: n, k: k), min(k, gradientDepth)) }
+    return pieces(m: m, n: n, k: k)
+  }
+
+  /// Rows and depth of one call of A·B.
+  @inlinable @inline(__always)
+  public static func pieces(m: Int, n: Int, k: Int) -> (rows: Int, depth: Int) {
     if m * n * k <= smallProduct { return (m, k) }
     let rows = min(m, 32)
     return (rows, piece(of: k, atMost: max(16, smallProduct / (rows * n)), multiple: 8))

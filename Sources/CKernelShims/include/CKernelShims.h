@@ -55,3 +55,6 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CWeightGradientShims.h"
 #include "CRowBlockShims.h"
 #include "CMaskShims.h"
+#include "CLayerProductShims.h"
+#include "CDotProductShims.h"
+#include "CKernelGradientShims.h"

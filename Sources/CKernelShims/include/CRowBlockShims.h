@@ -12,6 +12,11 @@ typedef struct {
   lam_scalar element[LAM_BLOCK_COLUMNS * LAM_SIDE];
 } lam_row_block;
 
+/// A block of whatever is there: clearing it would take as long as a few of its columns.
+LAM_INLINE lam_row_block lam_uninitialized_row_block(void) {
+  lam_row_block block;
+  return block;
+}
 LAM_INLINE lam_vector lam_block_column(const lam_row_block *block, int64_t column) {
   return lam_load(block->element + column * LAM_SIDE);
 }
@@ -25,8 +30,15 @@ LAM_INLINE void lam_load_rows(lam_row_block *block, const lam_scalar *x, int64_t
   for (int64_t first = 0; first < columns; first += LAM_SIDE) {
     lam_square square;
     int64_t width = columns - first < LAM_SIDE ? columns - first : LAM_SIDE;
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
-      square.row[i] = i < rows ? lam_load_first(x + i * stride + first, width) : (lam_vector)(lam_scalar)0;
+    // No row of a whole block is asked whether it is there (of doubles, more code costs more than that saves).
+    if (LAM_SIDE == 16 && rows == LAM_SIDE) {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        square.row[i] = lam_load_first(x + i * stride + first, width);
+      }
+    } else {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        square.row[i] = i < rows ? lam_load_first(x + i * stride + first, width) : (lam_vector)(lam_scalar)0;
+      }
     }
     lam_exchange(&square);
     _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_set_block_column(block, first + i, square.row[i]);
@@ -42,8 +54,14 @@ LAM_INLINE void lam_store_rows(const lam_row_block *block, lam_scalar *x, int64_
     int64_t width = columns - first < LAM_SIDE ? columns - first : LAM_SIDE;
     _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) square.row[i] = lam_block_column(block, first + i);
     lam_exchange(&square);
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
-      if (i < rows) lam_store_first(x + i * stride + first, square.row[i], width);
+    if (LAM_SIDE == 16 && rows == LAM_SIDE) {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        lam_store_first(x + i * stride + first, square.row[i], width);
+      }
+    } else {
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+        if (i < rows) lam_store_first(x + i * stride + first, square.row[i], width);
+      }
     }
   }
 }

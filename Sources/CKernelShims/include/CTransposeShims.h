@@ -42,6 +42,60 @@ typedef struct {
     }                                                                               \
   }
 
+#ifdef __AVX512F__
+
+// Shuffles that need no table: pairs of rows, pairs of pairs, and twice the quarters of a vector.
+#ifdef LAMINA_DOUBLE
+#define LAM_PAIRS_LOW 0, 8, 2, 10, 4, 12, 6, 14
+#define LAM_PAIRS_HIGH 1, 9, 3, 11, 5, 13, 7, 15
+#define LAM_PARTS_EVEN 0, 1, 4, 5, 8, 9, 12, 13
+#define LAM_PARTS_ODD 2, 3, 6, 7, 10, 11, 14, 15
+#else
+#define LAM_ONES_LOW 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define LAM_ONES_HIGH 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define LAM_PAIRS_LOW 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define LAM_PAIRS_HIGH 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LAM_PARTS_EVEN 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define LAM_PARTS_ODD 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#endif
+
+/// The square transposed.
+LAM_INLINE void lam_exchange(lam_square *s) {
+  // Columns in a quarter of a vector, and so rows in a group.
+  enum { WIDTH = LAM_SIDE / 4 };
+  // Vector WIDTH·g + c: of each quarter's column c the rows of group g.
+  lam_vector group[LAM_SIDE];
+#ifdef LAMINA_DOUBLE
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; i += 2) {
+    group[i] = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_PAIRS_LOW);
+    group[i + 1] = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_PAIRS_HIGH);
+  }
+#else
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; i += 4) {
+    lam_vector low0 = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_ONES_LOW);
+    lam_vector high0 = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_ONES_HIGH);
+    lam_vector low1 = __builtin_shufflevector(s->row[i + 2], s->row[i + 3], LAM_ONES_LOW);
+    lam_vector high1 = __builtin_shufflevector(s->row[i + 2], s->row[i + 3], LAM_ONES_HIGH);
+    group[i] = __builtin_shufflevector(low0, low1, LAM_PAIRS_LOW);
+    group[i + 1] = __builtin_shufflevector(low0, low1, LAM_PAIRS_HIGH);
+    group[i + 2] = __builtin_shufflevector(high0, high1, LAM_PAIRS_LOW);
+    group[i + 3] = __builtin_shufflevector(high0, high1, LAM_PAIRS_HIGH);
+  }
+#endif
+  _Pragma("clang loop unroll(full)") for (int c = 0; c < WIDTH; ++c) {
+    lam_vector even0 = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_PARTS_EVEN);
+    lam_vector odd0 = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_PARTS_ODD);
+    lam_vector even1 = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_PARTS_EVEN);
+    lam_vector odd1 = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_PARTS_ODD);
+    s->row[c] = __builtin_shufflevector(even0, even1, LAM_PARTS_EVEN);
+    s->row[WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_EVEN);
+    s->row[2 * WIDTH + c] = __builtin_shufflevector(even0, even1, LAM_PARTS_ODD);
+    s->row[3 * WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_ODD);
+  }
+}
+
+#else
+
 /// The square transposed.
 LAM_INLINE void lam_exchange(lam_square *s) {
   LAM_STAGE(1, LAM_LOW1, LAM_HIGH1)
@@ -51,6 +105,8 @@ LAM_INLINE void lam_exchange(lam_square *s) {
   LAM_STAGE(8, LAM_LOW8, LAM_HIGH8)
 #endif
 }
+
+#endif
 
 /// The square at `x` to `y`, transposed; the first `rows` rows and `columns` columns of it count.
 LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_scalar *y, int64_t y_stride,

@@ -31,6 +31,8 @@ struct BoundStage<Scalar: NetworkScalar> {
   var inputTileCount: Int
   var tiles: UnsafeMutablePointer<BoundTile<Scalar>>
   var tileCount: Int
+  /// The kernel of each tile, without the columns that are 0; none where the tiles have no kernels.
+  var kernels: UnsafeMutablePointer<MatrixView<Scalar>>
   var wholeIndex: Int
 }
 

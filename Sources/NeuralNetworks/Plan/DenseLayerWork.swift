@@ -3,7 +3,8 @@ import LinearAlgebra
 
 /// One dense layer outside of a network, computed as a training step computes it: what its parts cost can be measured.
 ///
-/// The kernel lies in tiles, rows are padded, the team shares the tiles, and the products are cut as in `ExecutionPlan`.
+/// The kernel lies in tiles, rows are padded, the team shares the tiles, and the products are `StepProducts`, as in
+/// `ExecutionPlan`.
 package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   /// What a run computes.
   package enum Part: Sendable {
@@ -32,9 +33,12 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   /// Where x·W goes: `output` itself unless the gradient of the activation needs it.
   private let productMatrix: MatrixView<Scalar>
-  private let tiles: [Tile]
-  private let inputTiles: [Range<Int>]
+  // Bare memory: a run counts no references.
+  private let tiles: UnsafeMutableBufferPointer<Tile>
+  private let kernelViews: UnsafeMutableBufferPointer<MatrixView<Scalar>>
+  private let inputTiles: UnsafeMutableBufferPointer<Range<Int>>
   private let kernels: StepKernels<Scalar>
+  private let products: StepProducts<Scalar>
   /// f with its parameter.
   package let activation: (kind: ElementwiseActivation, alpha: Double)
   private let team: WorkerTeam
@@ -42,6 +46,7 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   private let scratchMemory: AlignedBuffer<Scalar>
   private let scratchPerMember: Int
   private var part = Part.product
+  private var times = 1
 
   private struct Tile {
     var columns: Range<Int>
@@ -59,12 +64,14 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     }
     BLAS.prepare()
     self.activation = elementwise
-    kernels = StepKernels(try Scalar.kernels())
+    let table = try Scalar.kernels()
+    kernels = StepKernels(table)
+    products = StepProducts(table)
     team = try WorkerTeam(size: threads)
     let boundaries = TileGrid.boundaries(columns: outputs)
     let columns = zip(boundaries, boundaries.dropFirst()).map { $0..<$1 }
     let inputBoundaries = TileGrid.boundaries(columns: inputs)
-    inputTiles = zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 }
+    inputTiles = Self.copy(zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 })
     func place(_ arena: inout PlanArena<Scalar>) -> ([MatrixView<Scalar>], [UnsafeMutablePointer<Scalar>], [Tile]) {
       let matrices = [inputs, inputs, outputs, outputs, outputs, outputs].map {
         arena.matrix(rows: rows, columns: $0, contiguous: false)
@@ -86,9 +93,23 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     (input, inputGradient, output) = (matrices[0], matrices[1], matrices[2])
     (outputGradient, givenGradient) = (matrices[3], matrices[4])
     productMatrix = elementwise.kind.gradientNeedsInput ? matrices[5] : matrices[2]
-    (bias, biasGradient, tiles) = (vectors[0], vectors[1], placed)
+    (bias, biasGradient, tiles) = (vectors[0], vectors[1], Self.copy(placed))
+    kernelViews = Self.copy(
+      placed.map { MatrixView(base: $0.kernel, rows: inputs, columns: $0.columns.count, stride: $0.stride) })
     scratchPerMember = 2 * TileGrid.width * max(128, outputs)
     scratchMemory = AlignedBuffer(zeroedCapacity: threads * scratchPerMember)
+  }
+
+  deinit {
+    tiles.deallocate()
+    kernelViews.deallocate()
+    inputTiles.deallocate()
+  }
+
+  private static func copy<Element>(_ elements: [Element]) -> UnsafeMutableBufferPointer<Element> {
+    let buffer = UnsafeMutableBufferPointer<Element>.allocate(capacity: elements.count)
+    _ = buffer.initialize(from: elements)
+    return buffer
   }
 
   /// Sets the inputs × outputs kernel: `value(row, column)` each.
@@ -114,9 +135,10 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     }
   }
 
-  /// Computes `part` on the team.
-  package func run(_ part: Part) {
+  /// Computes `part` on the team `times` times over.
+  package func run(_ part: Part, times: Int = 1) {
     self.part = part
+    self.times = times
     team.run(self)
   }
 
@@ -133,18 +155,21 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   @inline(__always)
   private func perform(_ member: Int) {
-    switch part {
-    case .product: multiply(member)
-    case .inputGradient: multiplyByTransposedKernel(member)
-    case .kernelGradient: makeKernelGradient(member)
-    case .layer:
-      multiply(member)
-      activate(member)
-      team.barrier(member)
-      activateBackward(member)
-      team.barrier(member)
-      multiplyByTransposedKernel(member)
-      makeKernelGradient(member)
+    for time in 0..<times {
+      if time > 0 { team.barrier(member) }
+      switch part {
+      case .product: multiply(member)
+      case .inputGradient: multiplyByTransposedKernel(member)
+      case .kernelGradient: makeKernelGradient(member)
+      case .layer:
+        multiply(member)
+        activate(member)
+        team.barrier(member)
+        activateBackward(member)
+        team.barrier(member)
+        multiplyByTransposedKernel(member)
+        makeKernelGradient(member)
+      }
     }
   }
 
@@ -157,10 +182,11 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   private func multiply(_ member: Int) {
     for index in owned(member) {
       let tile = tiles[index]
-      TiledProduct.unsafeMultiply(
-        transposeA: false, transposeB: false, m: input.rows, n: tile.stride, k: input.columns, input.base,
-        input.stride, tile.kernel, tile.stride, accumulate: false, productMatrix.base + tile.columns.lowerBound,
-        productMatrix.stride)
+      products.multiply(
+        input, MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride),
+        into: MatrixView(
+          base: productMatrix.base + tile.columns.lowerBound, rows: input.rows, columns: tile.columns.count,
+          stride: productMatrix.stride))
     }
   }
 
@@ -188,45 +214,30 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   @inline(__always)
   private func multiplyByTransposedKernel(_ member: Int) {
-    let transposed = scratchMemory.baseAddress + member * scratchPerMember
     for index in TileGrid.owned(by: member, of: team.size, count: inputTiles.count) {
-      let columns = inputTiles[index]
-      let count = columns.count
-      let wide = ParameterStore<Scalar>.paddedWidth(count)
-      let padded = columns.lowerBound + wide <= inputGradient.stride ? wide : count
-      for tile in tiles {
-        let width = tile.columns.count
-        let block = MatrixView(
-          base: tile.kernel + columns.lowerBound * tile.stride, rows: count, columns: width, stride: tile.stride)
-        let target = transposed + tile.columns.lowerBound * padded
-        kernels.transpose(block, MatrixView(base: target, rows: width, columns: count, stride: padded))
-        if padded > count {
-          for row in 0..<width {
-            for column in count..<padded { target[row * padded + column] = 0 }
-          }
-        }
-      }
-      TiledProduct.unsafeMultiply(
-        transposeA: false, transposeB: false, m: outputGradient.rows, n: padded, k: outputGradient.columns,
-        outputGradient.base, outputGradient.stride, transposed, padded, accumulate: false,
-        inputGradient.base + columns.lowerBound, inputGradient.stride)
+      products.multiplyByTransposed(
+        outputGradient, kernelViews.baseAddress!, tiles.count, columns: inputTiles[index], into: inputGradient,
+        scratch: scratchMemory.baseAddress + member * scratchPerMember)
     }
   }
 
   @inline(__always)
   private func makeKernelGradient(_ member: Int) {
-    for index in owned(member) {
-      let tile = tiles[index]
-      let blockRows = TiledProduct.gradientRows(m: input.columns, n: tile.stride, k: input.rows)
-      var row = 0
-      while row < input.columns {
-        let count = min(blockRows, input.columns - row)
-        TiledProduct.unsafeMultiply(
-          transposeA: true, transposeB: false, m: count, n: tile.stride, k: input.rows, input.base + row,
-          input.stride, outputGradient.base + tile.columns.lowerBound, outputGradient.stride, accumulate: false,
-          tile.gradient + row * tile.stride, tile.stride)
-        row += count
+    let owned = owned(member)
+    var widest = 1
+    for index in owned { widest = max(widest, tiles[index].stride) }
+    let blockRows = TiledProduct.gradientRows(m: input.columns, n: widest, k: input.rows)
+    var row = 0
+    while row < input.columns {
+      let block = row..<min(row + blockRows, input.columns)
+      for index in owned {
+        let tile = tiles[index]
+        products.multiplyTransposed(
+          input.columns(block), outputGradient.columns(tile.columns),
+          into: MatrixView(
+            base: tile.gradient + block.lowerBound * tile.stride, rows: block.count, columns: tile.stride))
       }
+      row = block.upperBound
     }
   }
 }

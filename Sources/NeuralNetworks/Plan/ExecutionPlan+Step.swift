@@ -77,7 +77,7 @@ extension ExecutionPlan {
                 base: stage.input.base, rows: outputRows, columns: stage.input.columns, stride: stage.input.stride),
               MatrixView(base: kernel, rows: stage.input.columns, columns: bound.kernelStride),
               into: MatrixView(
-                base: stage.product.base + bound.columns.lowerBound, rows: outputRows, columns: bound.kernelStride,
+                base: stage.product.base + bound.columns.lowerBound, rows: outputRows, columns: bound.columns.count,
                 stride: stage.product.stride))
           }
           kernels.forward(bound, rows: outputRows, mode: mode, dropoutKey: key)
@@ -149,7 +149,9 @@ extension ExecutionPlan {
         team.barrier(member)
         guard case .dense = stage.core else { break }
         for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
-          multiplyByTransposedKernel(member, stage, into: inputGradient, columns: stage.inputTiles[tile], rows: rows)
+          products.multiplyByTransposed(
+            stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, columns: stage.inputTiles[tile],
+            into: inputGradient, scratch: scratch(of: member))
           // What the shortcuts' tiles left there, the barrier has made visible.
           stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: rows, kernels)
         }
@@ -199,40 +201,6 @@ extension ExecutionPlan {
           inputGradient: inputGradient, kernels)
       }
     }
-  }
-
-  /// dX[:, columns] = dZ·W[columns, :]ᵀ.
-  ///
-  /// The rows of the kernel are first transposed into this member's scratch memory: BLAS multiplies by a transposed
-  /// second operand at half the speed, and the tiles of the kernel come together into one long inner dimension.
-  @inline(__always)
-  private func multiplyByTransposedKernel(
-    _ member: Int, _ stage: BoundStage<Scalar>, into inputGradient: MatrixView<Scalar>, columns: Range<Int>, rows: Int
-  ) {
-    let transposed = scratch(of: member)
-    let count = columns.count
-    // Padded like a kernel's tile where the gradient's rows have room.
-    let wide = ParameterStore<Scalar>.paddedWidth(count)
-    let padded = columns.lowerBound + wide <= inputGradient.stride ? wide : count
-    for index in 0..<stage.tileCount {
-      let tile = stage.tiles[index]
-      guard let kernel = tile.kernel else { continue }
-      let width = tile.columns.count
-      let block = MatrixView(
-        base: kernel + columns.lowerBound * tile.kernelStride, rows: count, columns: width, stride: tile.kernelStride)
-      let target = transposed + tile.columns.lowerBound * padded
-      kernels.transpose(block, MatrixView(base: target, rows: width, columns: count, stride: padded))
-      if padded > count {
-        for row in 0..<width {
-          for column in count..<padded { target[row * padded + column] = 0 }
-        }
-      }
-    }
-    let units = stage.outputGradient.columns
-    products.multiply(
-      stage.outputGradient.rows(0..<rows), MatrixView(base: transposed, rows: units, columns: padded),
-      into: MatrixView(
-        base: inputGradient.base + columns.lowerBound, rows: rows, columns: padded, stride: inputGradient.stride))
   }
 
   /// What this member will gather next, shared out over the weights whose gradients it makes.
@@ -310,7 +278,7 @@ extension ExecutionPlan {
     guard let update, update.fusesWithProduct, let fused = products.transposedWithAdam, products.isWholeVectors(width)
     else {
       prefetch?.advance(weights: block.count * width)
-      products.multiplyTransposed(x, z, into: target)
+      products.multiplyTransposed(x, z.columns(0..<tile.columns.count), into: target)
       self.update?.apply(
         to: store, start: offset, count: block.count * width, gradients: gradient, kernels: table.optimizers)
       return

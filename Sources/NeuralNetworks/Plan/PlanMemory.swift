@@ -83,6 +83,14 @@ final class PlanMemory<Scalar: NetworkScalar> {
     let gradients = UnsafeMutableBufferPointer<MatrixView<Scalar>>.allocate(capacity: max(shortcutGradients.count, 1))
     viewArrays.append(gradients)
     _ = gradients.initialize(from: shortcutGradients)
+    let kernels = UnsafeMutableBufferPointer<MatrixView<Scalar>>.allocate(capacity: max(layout.tileCount, 1))
+    viewArrays.append(kernels)
+    _ = kernels.initialize(
+      from: tiles.compactMap { tile in
+        tile.kernel.map {
+          MatrixView(base: $0, rows: layout.inputColumns, columns: tile.columns.count, stride: tile.kernelStride)
+        }
+      })
     let operation = try binder.wholeOperation(layout, rows: matrices.output.rows)
     if let operation { wholeOperations.append(operation) }
     return BoundStage(
@@ -91,7 +99,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
       output: matrices.output, outputGradient: matrices.gradient, inputGradient: matrices.inputGradient,
       shortcutGradients: gradients.baseAddress!, shortcutCount: shortcutGradients.count,
       inputTiles: ranges.baseAddress!, inputTileCount: ranges.count, tiles: tiles.baseAddress!,
-      tileCount: layout.tileCount, wholeIndex: wholeOperations.count - 1)
+      tileCount: layout.tileCount, kernels: kernels.baseAddress!, wholeIndex: wholeOperations.count - 1)
   }
 }
 

@@ -1,33 +1,98 @@
 import Kernels
 import LinearAlgebra
 
-/// The products of a step: by BLAS in small pieces, but for the gradient of a kernel where this CPU has a kernel for it.
+/// The products of a step: register tiles of our own where this CPU has kernels for them, else BLAS in small pieces.
 ///
-/// Copied out of the table so that a call touches no shared reference count.
+/// Which kernel computes a product, and how it is cut, follows from the shape alone. Copied out of the table so that a
+/// call touches no shared reference count.
 package struct StepProducts<Scalar: NetworkScalar>: Sendable {
-  private let transposed: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
+  package typealias Matrix = MatrixView<Scalar>
+
+  private let layer: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
+  private let dots: (@Sendable (Matrix, UnsafePointer<Matrix>, Int, Range<Int>, Matrix) -> Void)?
+  private let transpose: @Sendable (Matrix, Matrix) -> Void
+  private let transposed: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
   /// A product of a transposed matrix with Adam on its result, where there is one.
   let transposedWithAdam: WeightGradientKernels<Scalar>.ProductAdam?
 
   package init(_ table: KernelTable<Scalar>) {
+    layer = table.layerProducts.multiply
+    dots = table.layerProducts.multiplyByTransposed
+    transpose = table.layout.transpose
     transposed = table.weightGradients.transposedProduct
     transposedWithAdam = table.weightGradients.transposedProductAdam
   }
 
-  /// y = x·w.
+  // MARK: Forward
+
+  /// y = x·w; w may have more columns than y, zeros up to whole vectors, for which y's rows have room.
   @inline(__always)
-  package func multiply(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, into y: MatrixView<Scalar>) {
-    TiledProduct.unsafeMultiply(
-      transposeA: false, transposeB: false, m: x.rows, n: w.columns, k: w.rows, x.base, x.stride, w.base, w.stride,
-      accumulate: false, y.base, y.stride)
+  package func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+    guard let layer, isWholeVectors(w.stride) else {
+      return TiledProduct.unsafeMultiply(
+        transposeA: false, transposeB: false, m: x.rows, n: w.columns, k: w.rows, x.base, x.stride, w.base, w.stride,
+        accumulate: false, y.base, y.stride)
+    }
+    // The pieces of BLAS's small products: the parts of a long sum are rounded less often.
+    let (rows, depth) = TiledProduct.pieces(m: x.rows, n: w.columns, k: w.rows)
+    if rows == x.rows && depth == w.rows { return layer(x, w, y, false) }
+    var row = 0
+    while row < x.rows {
+      let range = row..<min(row + rows, x.rows)
+      var inner = 0
+      while inner < w.rows {
+        let part = inner..<min(inner + depth, w.rows)
+        layer(x.rows(range).columns(part), w.rows(part), y.rows(range), inner > 0)
+        inner = part.upperBound
+      }
+      row = range.upperBound
+    }
   }
 
-  /// y = xᵀ·z.
+  // MARK: Gradient of the input
+
+  /// y[:, columns] = z·W[columns, :]ᵀ; W's columns lie in `count` tiles, z has those columns one tile after the other.
+  ///
+  /// Where the rows are many the rows of W are first transposed into `scratch`, room for 64 columns of z's length: that
+  /// costs as much as some ten rows, and the tiles come together into one long inner dimension.
   @inline(__always)
-  package func multiplyTransposed(_ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, into y: MatrixView<Scalar>) {
-    guard let transposed, isWholeVectors(z.columns) else {
+  package func multiplyByTransposed(
+    _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int, columns: Range<Int>, into y: Matrix,
+    scratch: UnsafeMutablePointer<Scalar>
+  ) {
+    let width = columns.count
+    let vector = 64 / MemoryLayout<Scalar>.stride
+    let whole = isWholeVectors(tiles[count - 1].stride)
+    if let dots, whole, width >= vector, z.rows <= max(1, min(16, z.columns / 8)) {
+      return dots(z, tiles, count, columns, y.columns(columns))
+    }
+    let wide = ParameterStore<Scalar>.paddedWidth(width)
+    // BLAS writes all columns that it is given: more only where the rows of y have room.
+    let padded = layer != nil || columns.lowerBound + wide <= y.stride ? wide : width
+    var target = scratch
+    for index in 0..<count {
+      let tile = tiles[index]
+      transpose(tile.rows(columns), Matrix(base: target, rows: tile.columns, columns: width, stride: padded))
+      if layer == nil, padded > width {
+        for row in 0..<tile.columns {
+          for column in width..<padded { target[row * padded + column] = 0 }
+        }
+      }
+      target += tile.columns * padded
+    }
+    multiply(
+      z, Matrix(base: scratch, rows: z.columns, columns: padded),
+      into: Matrix(base: y.base + columns.lowerBound, rows: z.rows, columns: width, stride: y.stride))
+  }
+
+  // MARK: Gradient of the kernel
+
+  /// y = xᵀ·z; y may have more columns than z, zeros as are z's values there.
+  @inline(__always)
+  package func multiplyTransposed(_ x: Matrix, _ z: Matrix, into y: Matrix) {
+    guard let transposed, isWholeVectors(y.columns) else {
       return TiledProduct.unsafeMultiply(
-        transposeA: true, transposeB: false, m: x.columns, n: z.columns, k: x.rows, x.base, x.stride, z.base, z.stride,
+        transposeA: true, transposeB: false, m: x.columns, n: y.columns, k: x.rows, x.base, x.stride, z.base, z.stride,
         accumulate: false, y.base, y.stride)
     }
     var sample = 0

@@ -18,7 +18,9 @@ enum TileGrid {
   /// The tiles that `member` of a team of `size` owns, out of `count`.
   @inline(__always)
   static func owned(by member: Int, of size: Int, count: Int) -> Range<Int> {
+    // Divisions take as long as a small product.
+    if size == 1 { return 0..<count }
     // Rounded up, so that a single tile is member 0's: the loss follows it without a barrier.
-    (member * count + size - 1) / size..<((member + 1) * count + size - 1) / size
+    return (member * count + size - 1) / size..<((member + 1) * count + size - 1) / size
   }
 }

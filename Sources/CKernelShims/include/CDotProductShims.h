@@ -1,0 +1,159 @@
+// Products of rows with the transposed tiles of a layer's kernel: as many scalar products at once as a vector has lanes,
+// all in registers; included by CKernelShims.h.
+#pragma once
+#include "CProductShims.h"
+#include "CTransposeShims.h"
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+/// A matrix in memory, as `MatrixView` lays it out.
+typedef struct {
+  const lam_scalar *base;
+  int64_t rows;
+  int64_t columns;
+  int64_t stride;
+} lam_matrix;
+
+#ifdef __AVX512F__
+
+// MARK: Sums across the lanes of many vectors
+
+// Each step adds the halves of two vectors, in ever larger parts of a vector, by the shuffles that transpose a square.
+#ifdef LAMINA_DOUBLE
+#define LAM_HALF_LOW 0, 1, 2, 3, 8, 9, 10, 11
+#define LAM_HALF_HIGH 4, 5, 6, 7, 12, 13, 14, 15
+#else
+#define LAM_HALF_LOW 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define LAM_HALF_HIGH 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#endif
+#define LAM_ADD_SHUFFLED(a, b, low, high) (__builtin_shufflevector(a, b, low) + __builtin_shufflevector(a, b, high))
+
+/// Lane i: the sum of the lanes of vector i.
+LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
+#ifdef LAMINA_DOUBLE
+  lam_vector pairs[4];
+  LAM_UNROLL for (int i = 0; i < 4; ++i) pairs[i] = LAM_ADD_SHUFFLED(s[2 * i], s[2 * i + 1], LAM_PAIRS_LOW, LAM_PAIRS_HIGH);
+#else
+  lam_vector ones[8], pairs[4];
+  LAM_UNROLL for (int i = 0; i < 8; ++i) ones[i] = LAM_ADD_SHUFFLED(s[2 * i], s[2 * i + 1], LAM_ONES_LOW, LAM_ONES_HIGH);
+  LAM_UNROLL for (int i = 0; i < 4; ++i)
+    pairs[i] = LAM_ADD_SHUFFLED(ones[2 * i], ones[2 * i + 1], LAM_PAIRS_LOW, LAM_PAIRS_HIGH);
+#endif
+  const lam_vector left = LAM_ADD_SHUFFLED(pairs[0], pairs[1], LAM_PARTS_EVEN, LAM_PARTS_ODD);
+  const lam_vector right = LAM_ADD_SHUFFLED(pairs[2], pairs[3], LAM_PARTS_EVEN, LAM_PARTS_ODD);
+  return LAM_ADD_SHUFFLED(left, right, LAM_PARTS_EVEN, LAM_PARTS_ODD);
+}
+
+// MARK: y = z·Wᵀ
+
+// One tile's share: W's rows lie without gaps, VECTORS whole vectors each; z's last vector may be cut off. A row or two
+// stay in registers while W's rows pass by in their order, those of the next part asked for ahead (a tile that wide may be
+// one of many, and come from beyond the L1 cache); four would take too many.
+#define LAM_ADD_DOTS_1(VECTORS) LAM_ADD_DOTS_FEW(1, VECTORS)
+#define LAM_ADD_DOTS_2(VECTORS) LAM_ADD_DOTS_FEW(2, VECTORS)
+#define LAM_ADD_DOTS_FEW(ROWS, VECTORS)                                                                                \
+  case VECTORS: {                                                                                                      \
+    lam_vector part[ROWS][VECTORS];                                                                                    \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v)                                                                       \
+      part[r][v] = v < VECTORS - 1 ? lam_load(from + r * z_stride + v * LAM_LANES)                                     \
+                                   : lam_load_first(from + r * z_stride + v * LAM_LANES, width - v * LAM_LANES);       \
+    LAM_UNROLL for (int q = 0; q < LAM_LANES / ROWS; ++q)                                                              \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
+      if (VECTORS >= 4) lam_prefetch(w + ((LAM_LANES / ROWS + q) * VECTORS + v) * LAM_LANES);                          \
+      const lam_vector factor = lam_load(w + (q * VECTORS + v) * LAM_LANES);                                           \
+      LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                        \
+        sum[r * (LAM_LANES / ROWS) + q] = lam_multiply_add(part[r][v], factor, sum[r * (LAM_LANES / ROWS) + q]);       \
+    }                                                                                                                  \
+    break;                                                                                                             \
+  }
+#define LAM_ADD_DOTS_4(VECTORS)                                                                                        \
+  case VECTORS: {                                                                                                      \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
+      lam_vector part[4];                                                                                              \
+      LAM_UNROLL for (int r = 0; r < 4; ++r)                                                                           \
+        part[r] = v < VECTORS - 1 ? lam_load(from + r * z_stride + v * LAM_LANES)                                      \
+                                  : lam_load_first(from + r * z_stride + v * LAM_LANES, width - v * LAM_LANES);        \
+      LAM_UNROLL for (int q = 0; q < LAM_LANES / 4; ++q) {                                                             \
+        const lam_vector factor = lam_load(w + (q * VECTORS + v) * LAM_LANES);                                         \
+        LAM_UNROLL for (int r = 0; r < 4; ++r)                                                                         \
+          sum[r * (LAM_LANES / 4) + q] = lam_multiply_add(part[r], factor, sum[r * (LAM_LANES / 4) + q]);              \
+      }                                                                                                                \
+    }                                                                                                                  \
+    break;                                                                                                             \
+  }
+#define LAM_ADD_DOTS(ROWS)                                                                                             \
+  LAM_ADD_DOTS_##ROWS(1) LAM_ADD_DOTS_##ROWS(2) LAM_ADD_DOTS_##ROWS(3) LAM_ADD_DOTS_##ROWS(4)                          \
+  LAM_MORE_DOTS(ROWS)
+// A tile is 64 columns wide at most.
+#ifdef LAMINA_DOUBLE
+#define LAM_MORE_DOTS(ROWS)                                                                                            \
+  LAM_ADD_DOTS_##ROWS(5) LAM_ADD_DOTS_##ROWS(6) LAM_ADD_DOTS_##ROWS(7) LAM_ADD_DOTS_##ROWS(8)
+#else
+#define LAM_MORE_DOTS(ROWS)
+#endif
+
+/// Defines NAME: ROWS rows of y = z·Wᵀ, or y += z·Wᵀ, and as many columns from `column` as a vector has lanes.
+///
+/// The columns of z and W come in `count` tiles, at most 64 columns wide; the first `skipped` columns of y stay.
+#define LAM_DEFINE_DOTS(NAME, ROWS)                                                                                    \
+  LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
+                       lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {                                   \
+    lam_vector part[ROWS], row[ROWS];                                                                                  \
+    for (int p = 0; p < ROWS; ++p) {                                                                                   \
+      lam_vector sum[LAM_LANES];                                                                                       \
+      LAM_UNROLL for (int i = 0; i < LAM_LANES; ++i) sum[i] = (lam_vector)(lam_scalar)0;                               \
+      const lam_scalar *from = z;                                                                                      \
+      for (int64_t t = 0; t < count; ++t) {                                                                            \
+        const int64_t width = tiles[t].columns;                                                                        \
+        const lam_scalar *w = tiles[t].base + (column + p * (LAM_LANES / ROWS)) * tiles[t].stride;                     \
+        switch ((width + LAM_LANES - 1) / LAM_LANES) { LAM_ADD_DOTS(ROWS) }                                            \
+        from += width;                                                                                                 \
+      }                                                                                                                \
+      part[p] = lam_sum_each(sum);                                                                                     \
+    }                                                                                                                  \
+    LAM_TURN_##ROWS                                                                                                    \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      lam_scalar *to = y + r * y_stride + column;                                                                      \
+      const lam_vector before = lam_load(to);                                                                          \
+      if (adds) row[r] += before;                                                                                      \
+      if (skipped) row[r] = lam_lane_numbers() < (lam_integers)(int)skipped ? before : row[r];                         \
+      lam_store(to, row[r]);                                                                                           \
+    }                                                                                                                  \
+  }
+
+// From parts with a few columns of each row to rows.
+#define LAM_TURN_1 row[0] = part[0];
+#define LAM_TURN_2                                                                                                     \
+  row[0] = __builtin_shufflevector(part[0], part[1], LAM_HALF_LOW);                                                    \
+  row[1] = __builtin_shufflevector(part[0], part[1], LAM_HALF_HIGH);
+#define LAM_TURN_4                                                                                                     \
+  {                                                                                                                    \
+    const lam_vector even0 = __builtin_shufflevector(part[0], part[1], LAM_PARTS_EVEN);                                \
+    const lam_vector odd0 = __builtin_shufflevector(part[0], part[1], LAM_PARTS_ODD);                                  \
+    const lam_vector even1 = __builtin_shufflevector(part[2], part[3], LAM_PARTS_EVEN);                                \
+    const lam_vector odd1 = __builtin_shufflevector(part[2], part[3], LAM_PARTS_ODD);                                  \
+    row[0] = __builtin_shufflevector(even0, even1, LAM_PARTS_EVEN);                                                    \
+    row[2] = __builtin_shufflevector(even0, even1, LAM_PARTS_ODD);                                                     \
+    row[1] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_EVEN);                                                      \
+    row[3] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_ODD);                                                       \
+  }
+
+LAM_DEFINE_DOTS(lam_dots_1, 1)
+LAM_DEFINE_DOTS(lam_dots_2, 2)
+LAM_DEFINE_DOTS(lam_dots_4, 4)
+
+#else
+
+// Never called: a build with fewer registers transposes the tiles.
+#define LAM_DEFINE_DOTS(NAME)                                                                                          \
+  LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
+                       lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {}
+LAM_DEFINE_DOTS(lam_dots_1)
+LAM_DEFINE_DOTS(lam_dots_2)
+LAM_DEFINE_DOTS(lam_dots_4)
+
+#endif
+
+#pragma clang diagnostic pop
