@@ -17,10 +17,13 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
 
   /// `(x, partial, scratch)`: the moments of one panel's rows, as three rows of doubles.
   ///
-  /// `scratch` holds 3·columns scalars.
+  /// `scratch` holds 3·columns scalars. A panel of one block leaves what it summed as scalars, each vector of columns at
+  /// the beginning of its doubles: half as much to fetch for whoever merges. Only `mergeMoments` may read it.
   public var partialMoments: (@Sendable (MatrixView<Scalar>, MatrixView<Double>, Pointer) -> Void)!
 
   /// `(partials, rows, mean, meanLow, variance)`: `moments` of `rows` rows from three rows of doubles for each panel.
+  ///
+  /// Columns of wider partials must begin with a whole vector: at a multiple of 16.
   public var mergeMoments: (@Sendable (MatrixView<Double>, Int, Pointer, Pointer, Pointer) -> Void)!
 
   /// `(variance, epsilon, inverseDeviation, count)`: 1/√(variance + ε).
@@ -55,6 +58,8 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
     )!
 
   /// `(dy, x, mask, mean, partial)`: Σ dy and Σ dy·(x − mean) of one panel's rows, as two rows of doubles.
+  ///
+  /// As with `partialMoments`, a panel of one block leaves scalars.
   public var partialGradients:
     (
       @Sendable (

@@ -8,6 +8,10 @@
 internal import CKernelShims
 import KernelInterface
 
+/// `min` of integers: the library's is generic, and functions as large as these leave a copy of it that all builds share.
+@_transparent
+private func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
+
 func batchNormalizationBackward(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
   _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
@@ -50,7 +54,7 @@ private func backward(
   let panelRows = NormalizationPanels.rows(of: dy.rows)
   var first = 0
   while first < dy.columns {
-    let columns = min(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
+    let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
     let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
@@ -63,7 +67,7 @@ private func backward(
       let panel = GradientSums(beta: lam_chunk_panel_beta(&sums), gamma: lam_chunk_panel_gamma(&sums))
       var row = 0
       while row < dy.rows {
-        problem.sums(row, min(row + panelRows, dy.rows), row == 0 ? whole : panel, block, columns)
+        problem.sums(row, smaller(row + panelRows, dy.rows), row == 0 ? whole : panel, block, columns)
         if row > 0 { add(panel, to: whole, columns) }
         row += panelRows
       }
@@ -72,7 +76,7 @@ private func backward(
     let coefficients = Coefficients(offset: block.beta, slope: block.gamma, scale: lam_chunk_scale(&sums))
     var column = 0
     while column < columns {
-      let count = min(lanes, columns - column)
+      let count = smaller(lanes, columns - column)
       finish(
         perRow, lam_load_doubles(whole.beta + column), lam_load_doubles(whole.gamma + column),
         meanLow + first + column, inverseDeviation + first + column, offset(gamma, first + column),
@@ -96,20 +100,32 @@ func partialGradients(
   var sums = lam_uninitialized_chunk_sums()
   var first = 0
   while first < dy.columns {
-    let columns = min(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
+    let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
     let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
       groupGamma: lam_chunk_group_gamma(&sums))
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
-    problem.sums(0, dy.rows, panel, block, columns)
     var column = 0
-    while column < columns {
-      let count = min(lanes, columns - column)
-      storeDoubles(partial.base + (first + column), lam_load_doubles(panel.beta + column), count)
-      storeDoubles(partial.base + (partial.stride + first + column), lam_load_doubles(panel.gamma + column), count)
-      column += lanes
+    if isOneBlock(dy.rows) {
+      problem.sumBlock(block, 0, dy.rows, columns)
+      while column < columns {
+        let count = smaller(lanes, columns - column)
+        let to = partial.base + (first + column)
+        store(scalars(at: to), lam_load(block.beta + column), count)
+        store(scalars(at: to + partial.stride), lam_load(block.gamma + column), count)
+        column += lanes
+      }
+    } else {
+      problem.sums(0, dy.rows, panel, block, columns)
+      while column < columns {
+        let count = smaller(lanes, columns - column)
+        let to = partial.base + (first + column)
+        storeDoubles(to, lam_load_doubles(panel.beta + column), count)
+        storeDoubles(to + partial.stride, lam_load_doubles(panel.gamma + column), count)
+        column += lanes
+      }
     }
     first += columns
   }
@@ -120,16 +136,21 @@ func mergeGradients(
   _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ coefficients: MatrixView<Scalar>
 ) {
   let result = Coefficients(coefficients)
+  let panelRows = NormalizationPanels.rows(of: rows)
   var column = 0
   while column < partials.columns {
-    let count = min(lanes, partials.columns - column)
-    var beta = loadDoubles(partials.base + column, count)
-    var slope = loadDoubles(partials.base + (partials.stride + column), count)
-    var row = 2
-    while row < partials.rows {
-      beta += loadDoubles(partials.base + (row * partials.stride + column), count)
-      slope += loadDoubles(partials.base + ((row + 1) * partials.stride + column), count)
-      row += 2
+    let count = smaller(lanes, partials.columns - column)
+    var part = partials.base + column
+    var beta = sumsOfPanel(part, smaller(panelRows, rows), count)
+    var slope = sumsOfPanel(part + partials.stride, smaller(panelRows, rows), count)
+    var row = panelRows
+    while row < rows {
+      part += 2 &* partials.stride
+      for line in 0..<2 { lam_prefetch(part + (line &* partials.stride &+ 2 &* lanes)) }
+      let panel = smaller(panelRows, rows - row)
+      beta += sumsOfPanel(part, panel, count)
+      slope += sumsOfPanel(part + partials.stride, panel, count)
+      row += panelRows
     }
     finish(
       1 / Double(rows), beta, slope, meanLow + column, inverseDeviation + column, offset(gamma, column),
@@ -137,6 +158,12 @@ func mergeGradients(
       dBeta + column, result.offset(by: column), count)
     column += lanes
   }
+}
+
+/// One of a panel's sums: scalars of one block, else doubles.
+@inline(__always)
+private func sumsOfPanel(_ part: UnsafeMutablePointer<Double>, _ rows: Int, _ count: Int) -> lam_doubles {
+  isOneBlock(rows) ? lam_widen(load(scalars(at: part), count)) : loadDoubles(part, count)
 }
 
 func propagateGradient(
@@ -265,7 +292,7 @@ private struct BackwardProblem {
 
 extension BackwardProblem {
   /// The sums of rows `first` to `last`, by blocks, into `whole`, which holds whole vectors.
-  @inline(__always)
+  @_transparent
   func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int) {
     if isMasked {
       sums(first, last, whole, block, columns, masked: true)
@@ -274,7 +301,7 @@ extension BackwardProblem {
     }
   }
 
-  @inline(__always)
+  @_transparent
   func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int, masked: Bool) {
     var column = 0
     while column < columns {
@@ -284,7 +311,7 @@ extension BackwardProblem {
     }
     var row = first
     while row < last {
-      let end = min(row + NormalizationPanels.blockRows, last)
+      let end = smaller(row + NormalizationPanels.blockRows, last)
       sumBlock(block, row, end, columns, masked: masked)
       column = 0
       while column < columns {
@@ -298,7 +325,17 @@ extension BackwardProblem {
     }
   }
 
-  @inline(__always)
+  /// The sums of one block, in scalars.
+  @_transparent
+  func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int) {
+    if isMasked {
+      sumBlock(block, first, end, columns, masked: true)
+    } else {
+      sumBlock(block, first, end, columns, masked: false)
+    }
+  }
+
+  @_transparent
   func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int, masked: Bool) {
     var column = 0
     while column < columns {
@@ -344,7 +381,7 @@ extension BackwardProblem {
   }
 
   /// Σ dy and Σ dy·(x − mean) of two rows, of which the group's sums are made.
-  @inline(__always)
+  @_transparent
   func pairOfRows(
     _ row: Int, _ column: Int, _ mean: Vector, _ count: Int, _ products: inout Vector, masked: Bool
   ) -> Vector {
@@ -355,7 +392,7 @@ extension BackwardProblem {
     return g0 + g1
   }
 
-  @inline(__always)
+  @_transparent
   func addEightRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
     let mean = load(mean + column, count)
     var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
@@ -368,7 +405,7 @@ extension BackwardProblem {
   }
 
   /// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
-  @inline(__always)
+  @_transparent
   func addPair(
     _ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool, ahead: Bool
   ) {
@@ -393,7 +430,7 @@ extension BackwardProblem {
     }
   }
 
-  @inline(__always)
+  @_transparent
   func addRow(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
     let g = gradient(row, column, count, masked: masked)
     let beta = block.beta + column
@@ -407,7 +444,7 @@ extension BackwardProblem {
 
 extension BackwardProblem {
   /// Writes dx, from the last rows to the first: the sums ended with the last, which the cache still holds.
-  @inline(__always)
+  @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool) {
     let streams = streaming && canStream(dx)
     if isMasked {
@@ -432,7 +469,7 @@ extension BackwardProblem {
     if streams { lam_end_streaming() }
   }
 
-  @inline(__always)
+  @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
     let pairs = dy.columns < longRow
     var end = dy.rows
@@ -451,7 +488,7 @@ extension BackwardProblem {
     }
   }
 
-  @inline(__always)
+  @_transparent
   func group(
     _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, _ rows: Int, masked: Bool, maskInput: Bool,
     streaming: Bool
@@ -466,7 +503,7 @@ extension BackwardProblem {
     }
   }
 
-  @inline(__always)
+  @_transparent
   func strip(
     _ c: Coefficients, _ dx: MatrixView<Scalar>, _ first: Int, _ rows: Int, _ column: Int, _ count: Int, masked: Bool,
     maskInput: Bool, streaming: Bool
@@ -518,7 +555,7 @@ extension BackwardProblem {
     let weights = splat(weight)
     var column = 0
     while column < dy.columns {
-      let count = min(lanes, dy.columns - column)
+      let count = smaller(lanes, dy.columns - column)
       let input = load(x.base + (row &* x.stride &+ column), count)
       var g = gradient(row, column, count, masked: masked)
       // A row without weight has no part in the statistics, even where it holds no numbers.

@@ -71,6 +71,9 @@ func canStream(_ y: MatrixView<Scalar>) -> Bool {
 /// Columns from which rows are worked on one by one.
 @inline(__always) var longRow: Int { 16 * lanes }
 
+// `@_transparent` here and in the passes beside it: merely asked to inline, the compiler keeps one loop for all flags,
+// which asks of every vector whether there is a mask and whether to stream.
+
 /// A chunk of columns: y = (x − mean)·scale + offset, where offset = β − meanLow·scale.
 private struct Normalization {
   var x: Pointer
@@ -88,7 +91,7 @@ private struct Normalization {
   var maskStride: Int
 
   /// Blocks of rows from the last to the first: the moments before it ended with the last, which the cache still holds.
-  @inline(__always)
+  @_transparent
   func run(masked: Bool, streaming: Bool) {
     // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
     let pairs = columns < longRow
@@ -108,7 +111,7 @@ private struct Normalization {
     }
   }
 
-  @inline(__always)
+  @_transparent
   func group(_ row: Int, _ rows: Int, masked: Bool, streaming: Bool) {
     let from = x + row * xStride
     let to = y + row * yStride
@@ -124,7 +127,7 @@ private struct Normalization {
     }
   }
 
-  @inline(__always)
+  @_transparent
   func strip(
     _ from: Pointer, _ to: Pointer, _ bits: UnsafeMutablePointer<UInt8>, _ rows: Int, _ column: Int, _ count: Int,
     masked: Bool, streaming: Bool

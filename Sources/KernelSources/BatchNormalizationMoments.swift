@@ -57,9 +57,14 @@ func moments(
 }
 
 func partialMoments(_ x: MatrixView<Scalar>, _ partial: MatrixView<Double>, _ scratch: Pointer) {
-  momentsOfPanel(
-    x.base, x.rows, x.stride, x.columns, scratch, scratch + x.columns, scratch + 2 * x.columns, PartialMoments(partial),
-    ahead: asksAhead(x))
+  let (sum, square) = (scratch + x.columns, scratch + 2 * x.columns)
+  if isOneBlock(x.rows) {
+    sumsOfPanel(
+      x.base, x.rows, x.stride, x.columns, scratch, sum, square, PartialMoments(partial), ahead: asksAhead(x))
+  } else {
+    momentsOfPanel(
+      x.base, x.rows, x.stride, x.columns, scratch, sum, square, PartialMoments(partial), ahead: asksAhead(x))
+  }
 }
 
 func mergeMoments(
@@ -70,25 +75,85 @@ func mergeMoments(
   while column < partials.columns {
     let count = min(lanes, partials.columns - column)
     var part = partials.base + column
-    let origin = loadDoubles(part, count)
-    var distance = loadDoubles(part + partials.stride, count)
-    var squares = loadDoubles(part + 2 * partials.stride, count)
+    let first = panelMoments(part, partials.stride, min(panelRows, rows), count)
+    var (distance, squares) = (first.distance, first.squares)
     var row = panelRows
     while row < rows {
-      part += 3 * partials.stride
+      part += 3 &* partials.stride
+      // Others have written it, and what lies in another's cache takes longest: the next columns are asked for early.
+      for line in 0..<3 { lam_prefetch(part + (line &* partials.stride &+ 2 &* lanes)) }
+      let next = panelMoments(part, partials.stride, min(panelRows, rows - row), count)
       merge(
-        min(panelRows, rows - row), loadDoubles(part, count), loadDoubles(part + partials.stride, count),
-        loadDoubles(part + 2 * partials.stride, count), before: row, origin, &distance, &squares)
+        min(panelRows, rows - row), next.origin, next.distance, next.squares, before: row, first.origin, &distance,
+        &squares)
       row += panelRows
     }
-    finish(rows, origin, distance, squares, mean + column, meanLow + column, variance + column, count)
+    finish(rows, first.origin, distance, squares, mean + column, meanLow + column, variance + column, count)
     column += lanes
   }
 }
 
+// MARK: Panels of one block
+
+/// Whether a panel of so many rows leaves its block's sums as they are, in scalars: half as much for others to fetch.
+@inline(__always)
+func isOneBlock(_ rows: Int) -> Bool { rows <= NormalizationPanels.blockRows }
+
+/// The first scalars of the memory of as many doubles.
+@inline(__always)
+func scalars(at doubles: UnsafeMutablePointer<Double>) -> Pointer { lam_scalars_at(doubles)! }
+
+/// A block's shift, Σd and Σd², each vector at the place of its columns.
+@_transparent
+private func sumsOfPanel(
+  _ x: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
+  _ panel: PartialMoments, ahead: Bool
+) {
+  var first = 0
+  while first < columns {
+    let end = min(first + Int(LAM_CHUNK_COLUMNS), columns)
+    shiftOfBlock(x, rows, stride, first, end, shift)
+    sumsOfBlock(x, rows, stride, first, end, shift, sum, square, ahead: ahead)
+    var column = first
+    while column < end {
+      let count = min(lanes, end - column)
+      store(scalars(at: panel.origin + column), load(shift + column, count), count)
+      store(scalars(at: panel.distance + column), load(sum + column, count), count)
+      store(scalars(at: panel.squares + column), load(square + column, count), count)
+      column += lanes
+    }
+    first = end
+  }
+}
+
+/// A panel's moments as a mean of origin + distance and a sum of squares around it.
+@inline(__always)
+private func panelMoments(
+  _ part: UnsafeMutablePointer<Double>, _ stride: Int, _ rows: Int, _ count: Int
+) -> (origin: lam_doubles, distance: lam_doubles, squares: lam_doubles) {
+  if isOneBlock(rows) {
+    let shift = load(scalars(at: part), count)
+    let sum = load(scalars(at: part + stride), count)
+    return blockMoments(rows, shift, sum, load(scalars(at: part + 2 &* stride), count))
+  }
+  return (
+    loadDoubles(part, count), loadDoubles(part + stride, count), loadDoubles(part + 2 &* stride, count)
+  )
+}
+
+/// A block's moments from its shift, Σd and Σd².
+@inline(__always)
+private func blockMoments(
+  _ rows: Int, _ shift: Vector, _ sum: Vector, _ square: Vector
+) -> (origin: lam_doubles, distance: lam_doubles, squares: lam_doubles) {
+  let total = lam_widen(sum)
+  let distance = total * lam_splat_doubles(1 / Double(rows))
+  return (lam_widen(shift), distance, lam_widen(square) - total * distance)
+}
+
 // MARK: Panels
 
-@inline(__always)
+@_transparent
 private func momentsOfPanel(
   _ x: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
   _ panel: PartialMoments, ahead: Bool
@@ -102,7 +167,7 @@ private func momentsOfPanel(
 }
 
 /// Adds the moments of `panel`, of `rows` rows, to those of the `before` rows above it.
-@inline(__always)
+@_transparent
 private func addPanel(
   _ panel: PartialMoments, rows: Int, to whole: PartialMoments, before: Int, columns: Int
 ) {
@@ -124,13 +189,13 @@ private func addPanel(
 // MARK: Blocks
 
 /// Whether rows are asked for early: from memory that pays, from the caches it costs more than it brings.
-@inline(__always)
+@_transparent
 private func asksAhead(_ x: MatrixView<Scalar>) -> Bool {
   x.columns >= longRow && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
 }
 
 /// Adds a block of `rows` rows to the moments of the `before` rows above it.
-@inline(__always)
+@_transparent
 private func addBlock(
   _ block: Pointer, _ rows: Int, _ stride: Int, _ columns: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
   before: Int, _ whole: PartialMoments, ahead: Bool
@@ -151,7 +216,7 @@ private func addBlock(
 }
 
 /// The mean of up to eight rows of the block, measured from its first row: exact where a column is constant.
-@inline(__always)
+@_transparent
 private func shiftOfBlock(
   _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer
 ) {
@@ -168,7 +233,7 @@ private func shiftOfBlock(
   }
 }
 
-@inline(__always)
+@_transparent
 private func shiftOfStrip(_ x: Pointer, _ rows: Int, _ stride: Int, _ weight: Vector, _ count: Int) -> Vector {
   let first = load(x, count)
   var sum = Vector.zero
@@ -176,7 +241,7 @@ private func shiftOfStrip(_ x: Pointer, _ rows: Int, _ stride: Int, _ weight: Ve
   return lam_multiply_add(sum, weight, first)
 }
 
-@inline(__always)
+@_transparent
 private func clear(_ first: Int, _ end: Int, _ sum: Pointer, _ squares: Pointer) {
   var column = first
   while column < end {
@@ -187,7 +252,7 @@ private func clear(_ first: Int, _ end: Int, _ sum: Pointer, _ squares: Pointer)
   }
 }
 
-@inline(__always)
+@_transparent
 private func sumsOfBlock(
   _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer,
   _ squares: Pointer, ahead: Bool
@@ -214,7 +279,7 @@ private func sumsOfBlock(
 }
 
 /// The rows that make no group of eight.
-@inline(__always)
+@_transparent
 private func addRows(
   _ block: Pointer, _ firstRow: Int, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer,
   _ sum: Pointer, _ squares: Pointer
@@ -233,7 +298,7 @@ private func addRows(
 }
 
 /// Σd and Σd² of two rows, of which the group's sums are made.
-@inline(__always)
+@_transparent
 private func pairOfRows(_ x: Pointer, _ stride: Int, _ shift: Vector, _ count: Int, _ squares: inout Vector) -> Vector {
   let d0 = load(x, count) - shift
   let d1 = load(x + stride, count) - shift
@@ -241,7 +306,7 @@ private func pairOfRows(_ x: Pointer, _ stride: Int, _ shift: Vector, _ count: I
   return d0 + d1
 }
 
-@inline(__always)
+@_transparent
 private func addEightRows(
   _ x: Pointer, _ stride: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer, _ count: Int
 ) {
@@ -255,7 +320,7 @@ private func addEightRows(
   store(squares, load(squares, count) + (((q0 + q1) + q2) + q3), count)
 }
 
-@inline(__always)
+@_transparent
 private func addRow(_ x: Pointer, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer, _ count: Int) {
   let d = load(x, count) - load(shift, count)
   store(sum, load(sum, count) + d, count)
@@ -270,10 +335,8 @@ private func mergeBlock(
   _ before: Int, _ rows: Int, _ column: Int, _ count: Int, _ shift: Pointer, _ sum: Pointer, _ square: Pointer,
   _ whole: PartialMoments
 ) {
-  let total = lam_widen(load(sum + column, count))
-  let blockOrigin = lam_widen(load(shift + column, count))
-  let blockDistance = total * lam_splat_doubles(1 / Double(rows))
-  let blockSquares = lam_widen(load(square + column, count)) - total * blockDistance
+  let (blockOrigin, blockDistance, blockSquares) = blockMoments(
+    rows, load(shift + column, count), load(sum + column, count), load(square + column, count))
   if before == 0 {
     storeDoubles(whole.origin + column, blockOrigin, count)
     storeDoubles(whole.distance + column, blockDistance, count)

@@ -169,17 +169,15 @@ LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_in
 #define LAM_CHUNK_COLUMNS 1024
 #endif
 
+// Swift puts no structure at more than 16 bytes: the spare bytes let what is in it begin where a cache line does, and
+// no vector crosses two. The sums, written again and again, begin in the middle of a page: matrices begin near the start
+// of one, and a load whose last 12 address bits are those of a store in flight waits for it.
+#define LAM_FROM_LINE(p) ((void *)(((uintptr_t)(p) + 63) & ~(uintptr_t)63))
+#define LAM_FROM_HALF_PAGE(p) ((void *)((((uintptr_t)(p) + 4095) & ~(uintptr_t)4095) + 2048))
+
 /// Column sums of 64 vectors: of a group and of a block of rows in scalars, of a panel and of all rows in doubles.
 typedef struct {
-  lam_scalar group_beta[LAM_CHUNK_COLUMNS];
-  lam_scalar group_gamma[LAM_CHUNK_COLUMNS];
-  lam_scalar block_beta[LAM_CHUNK_COLUMNS];
-  lam_scalar block_gamma[LAM_CHUNK_COLUMNS];
-  lam_scalar scale[LAM_CHUNK_COLUMNS];
-  double beta[LAM_CHUNK_COLUMNS];
-  double gamma[LAM_CHUNK_COLUMNS];
-  double panel_beta[LAM_CHUNK_COLUMNS];
-  double panel_gamma[LAM_CHUNK_COLUMNS];
+  uint8_t bytes[LAM_CHUNK_COLUMNS * (5 * sizeof(lam_scalar) + 4 * sizeof(double)) + 4096 + 2048];
 } lam_chunk_sums;
 
 // Without the zeros that Swift's own initializer writes: whoever reads a column has written it.
@@ -187,29 +185,38 @@ LAM_INLINE lam_chunk_sums lam_uninitialized_chunk_sums(void) {
   lam_chunk_sums sums;
   return sums;
 }
-LAM_INLINE lam_scalar *lam_chunk_group_beta(lam_chunk_sums *sums) { return sums->group_beta; }
-LAM_INLINE lam_scalar *lam_chunk_group_gamma(lam_chunk_sums *sums) { return sums->group_gamma; }
-LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return sums->block_beta; }
-LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return sums->block_gamma; }
-LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return sums->scale; }
-LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return sums->beta; }
-LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return sums->gamma; }
-LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return sums->panel_beta; }
-LAM_INLINE double *lam_chunk_panel_gamma(lam_chunk_sums *sums) { return sums->panel_gamma; }
+LAM_INLINE lam_scalar *lam_chunk_scalars(lam_chunk_sums *sums, long index) {
+  return (lam_scalar *)LAM_FROM_HALF_PAGE(sums->bytes) + index * LAM_CHUNK_COLUMNS;
+}
+LAM_INLINE double *lam_chunk_doubles(lam_chunk_sums *sums, long index) {
+  return (double *)lam_chunk_scalars(sums, 5) + index * LAM_CHUNK_COLUMNS;
+}
+LAM_INLINE lam_scalar *lam_chunk_group_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 0); }
+LAM_INLINE lam_scalar *lam_chunk_group_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 1); }
+LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 2); }
+LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 3); }
+LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 4); }
+LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 0); }
+LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 1); }
+LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 2); }
+LAM_INLINE double *lam_chunk_panel_gamma(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 3); }
 
 /// Two scalars for each column of 64 vectors.
 typedef struct {
-  lam_scalar first[LAM_CHUNK_COLUMNS];
-  lam_scalar second[LAM_CHUNK_COLUMNS];
+  uint8_t bytes[LAM_CHUNK_COLUMNS * 2 * sizeof(lam_scalar) + 64];
 } lam_chunk_pair;
 
 LAM_INLINE lam_chunk_pair lam_uninitialized_chunk_pair(void) {
   lam_chunk_pair chunk;
   return chunk;
 }
-LAM_INLINE lam_scalar *lam_chunk_pair_first(lam_chunk_pair *chunk) { return chunk->first; }
-LAM_INLINE lam_scalar *lam_chunk_pair_second(lam_chunk_pair *chunk) { return chunk->second; }
+LAM_INLINE lam_scalar *lam_chunk_pair_first(lam_chunk_pair *chunk) { return (lam_scalar *)LAM_FROM_LINE(chunk->bytes); }
+LAM_INLINE lam_scalar *lam_chunk_pair_second(lam_chunk_pair *chunk) {
+  return lam_chunk_pair_first(chunk) + LAM_CHUNK_COLUMNS;
+}
 
+/// The same memory as scalars.
+LAM_INLINE lam_scalar *lam_scalars_at(double *p) { return (lam_scalar *)(void *)p; }
 LAM_INLINE lam_doubles lam_splat_doubles(double x) { return (lam_doubles)x; }
 
 #pragma clang diagnostic pop
