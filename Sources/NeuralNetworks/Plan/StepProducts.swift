@@ -10,6 +10,8 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   package typealias Matrix = MatrixView<Scalar>
 
   private let layer: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
+  // Asked once: to compare a function with nil allocates in a debug build.
+  private let hasTiles: Bool
   private let dots: (@Sendable (Matrix, UnsafePointer<Matrix>, Int, Range<Int>, Matrix) -> Void)?
   private let transpose: @Sendable (Matrix, Matrix) -> Void
   private let transposed: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
@@ -18,6 +20,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
 
   package init(_ table: KernelTable<Scalar>) {
     layer = table.layerProducts.multiply
+    hasTiles = table.layerProducts.multiply != nil
     dots = table.layerProducts.multiplyByTransposed
     transpose = table.layout.transpose
     transposed = table.weightGradients.transposedProduct
@@ -79,12 +82,12 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     }
     let wide = ParameterStore<Scalar>.paddedWidth(width)
     // BLAS writes all columns that it is given: more only where the rows of y have room.
-    let padded = layer != nil || columns.lowerBound + wide <= y.stride ? wide : width
+    let padded = hasTiles || columns.lowerBound + wide <= y.stride ? wide : width
     var target = scratch
     for index in 0..<count {
       let tile = tiles[index]
       transpose(tile.rows(columns), Matrix(base: target, rows: tile.columns, columns: width, stride: padded))
-      if layer == nil, padded > width {
+      if !hasTiles, padded > width {
         for row in 0..<tile.columns {
           for column in width..<padded { target[row * padded + column] = 0 }
         }
