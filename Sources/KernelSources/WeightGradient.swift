@@ -122,25 +122,28 @@ private struct AdamVectors {
   let v: Pointer
 
   @inline(__always)
-  func update(_ offset: Int, _ gradient: Vector) {
+  func update(_ offset: Int, _ gradient: Vector) { update(offset, gradient, decays: step.decays) }
+
+  @inline(__always)
+  func update(_ offset: Int, _ gradient: Vector, decays: Bool) {
     let first = step.first(lam_load(m + offset), gradient)
     let second = step.second(lam_load(v + offset), gradient)
     lam_store(m + offset, first)
     lam_store(v + offset, second)
-    lam_store(w + offset, step.weights(lam_load(w + offset), first, second))
+    lam_store(w + offset, step.weights(lam_load(w + offset), first, second, decays: decays))
   }
 
   /// Updates the sixteen vectors of a tile, one beside each sample's products.
   @inline(__always)
   func updateAll(
     _ shape: TileShape, _ place: Int, _ width: Int, _ sums: Pointer, _ samples: inout SampleCursor,
-    _ tile: inout SumTile
+    _ tile: inout SumTile, decays: Bool
   ) {
     let toNextRow = width &- (shape.vectors &- 1) &* lanes
     var offset = place
     var index = 0
     while index < 16 {
-      update(offset, lam_load(sums + index &* lanes))
+      update(offset, lam_load(sums + index &* lanes), decays: decays)
       samples.add(shape, &tile)
       index &+= 1
       offset &+= index % shape.vectors == 0 ? toNextRow : lanes
@@ -212,7 +215,11 @@ private func multiplyAdam(
     if let partial { tile = SumTile(shape, partial + place, width) }
     var samples = SampleCursor(shape, x, z, row, column)
     if pending.firstRow == 0 && samples.left >= 16 {
-      vectors.updateAll(shape, pending.place, width, sums, &samples, &tile)
+      if vectors.step.decays {
+        vectors.updateAll(shape, pending.place, width, sums, &samples, &tile, decays: true)
+      } else {
+        vectors.updateAll(shape, pending.place, width, sums, &samples, &tile, decays: false)
+      }
     } else {
       var waiting = pending.firstRow &* perRow
       while waiting < 16 {

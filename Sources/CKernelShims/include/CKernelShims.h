@@ -4,6 +4,7 @@
 // with LAMINA_DOUBLE the Double kernels. Everything is always_inline and static: no symbol leaves an object file, so
 // code for a wide instruction set cannot reach the rest of the program through the linker.
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef LAMINA_DOUBLE
