@@ -2,7 +2,8 @@
 //
 // Sums run over blocks of 64 rows in `Scalar`, by groups of eight, and over blocks and panels in Double: the error of a
 // sum of n terms is that of about twelve roundings, whatever n. A group's rows are taken all at a time where they are
-// short and in pairs where they are long, as for the moments. meanLow enters once per column, not once per element:
+// short and in pairs where they are long, as for the moments, or one by one where they come from memory: two matrices are
+// read, and two streams are what prefetchers follow. meanLow enters once per column, not once per element:
 // Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
 
 internal import CKernelShims
@@ -58,7 +59,8 @@ private func backward(
     let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
-      groupGamma: lam_chunk_group_gamma(&sums))
+      groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
+      rowGamma: lam_chunk_row_gamma(&sums))
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
     if panelRows == NormalizationPanels.blockRows {
@@ -104,7 +106,8 @@ func partialGradients(
     let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
-      groupGamma: lam_chunk_group_gamma(&sums))
+      groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
+      rowGamma: lam_chunk_row_gamma(&sums))
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
     var column = 0
@@ -175,12 +178,14 @@ func propagateGradient(
 
 // MARK: What the two passes share
 
-/// Σ dy and Σ dy·(x − mean) of each column, over a block and over a group of eight rows.
+/// Σ dy and Σ dy·(x − mean) of each column, over a block, over a group of eight rows and of the first row of a pair.
 private struct BlockSums {
   var beta: Pointer
   var gamma: Pointer
   var groupBeta: Pointer
   var groupGamma: Pointer
+  var rowBeta: Pointer
+  var rowGamma: Pointer
 }
 
 /// The same over a panel or all rows.
@@ -343,21 +348,40 @@ extension BackwardProblem {
       lam_store(block.gamma + column, Vector.zero)
       column += lanes
     }
-    // Rows from memory are asked for early: the prefetchers alone leave a third of its rate unused.
-    let ahead = columns >= longRow && comesFromMemory(dy)
-    let pairs = ahead || columns >= 2 * longRow
+    // From memory, rows of up to 8 KiB of both matrices are taken one by one, longer ones asked for in the order in which
+    // they lie there: the prefetchers alone lose half of its rate between the rows of a pair.
+    let fromMemory = columns >= longRow && comesFromMemory(dy)
+    let oneByOne = fromMemory && columns < 2 * longRow
+    let ahead = fromMemory && !oneByOne && columns == dy.stride && columns == x.stride
+    let pairs = columns >= 2 * longRow
     var row = first
     while row + 8 <= end {
-      if pairs {
+      if oneByOne {
         for pair in 0..<4 {
+          let even = row &+ 2 &* pair
           column = 0
           while column <= columns - lanes {
-            addPair(pair, row &+ 2 &* pair, column, block, lanes, masked: masked, ahead: ahead)
+            addFirstOfPair(even, column, block, lanes, masked: masked)
             column &+= lanes
           }
-          if column < columns {
-            addPair(pair, row &+ 2 &* pair, column, block, columns - column, masked: masked, ahead: ahead)
+          if column < columns { addFirstOfPair(even, column, block, columns - column, masked: masked) }
+          column = 0
+          while column <= columns - lanes {
+            addSecondOfPair(pair, even &+ 1, column, block, lanes, masked: masked)
+            column &+= lanes
           }
+          if column < columns { addSecondOfPair(pair, even &+ 1, column, block, columns - column, masked: masked) }
+        }
+      } else if pairs {
+        for pair in 0..<4 {
+          let even = row &+ 2 &* pair
+          column = 0
+          while column <= columns - lanes {
+            if ahead { askForPair(even &+ 8, column) }
+            addPair(pair, even, column, block, lanes, masked: masked)
+            column &+= lanes
+          }
+          if column < columns { addPair(pair, even, column, block, columns - column, masked: masked) }
         }
       } else {
         column = 0
@@ -404,19 +428,46 @@ extension BackwardProblem {
     lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
   }
 
+  /// Asks for two lines of each matrix: the share of `column` in the two rows from `row` on, in their order in memory.
+  @_transparent
+  func askForPair(_ row: Int, _ column: Int) {
+    let (input, gradient) = (x.base + row &* x.stride + 2 &* column, dy.base + row &* dy.stride + 2 &* column)
+    for line in 0..<2 {
+      lam_prefetch_beyond_first(input + line &* lanes)
+      lam_prefetch_beyond_first(gradient + line &* lanes)
+    }
+  }
+
   /// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
   @_transparent
-  func addPair(
-    _ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool, ahead: Bool
-  ) {
-    if ahead {
-      for next in 6..<8 {
-        lam_prefetch(x.base + ((row &+ next) &* x.stride &+ column))
-        lam_prefetch(dy.base + ((row &+ next) &* dy.stride &+ column))
-      }
-    }
+  func addPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
     var q = Vector.zero
-    var p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
+    let p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
+    addPair(pair, column, block, p, q)
+  }
+
+  /// Sets the first row of a pair aside: the pair's sums are then those of `pairOfRows`.
+  @_transparent
+  func addFirstOfPair(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let g = gradient(row, column, count, masked: masked)
+    lam_store(block.rowBeta + column, g)
+    lam_store(block.rowGamma + column, g * centered(row, column, load(mean + column, count), count))
+  }
+
+  /// Adds pair 0 … 3 of a group of eight rows, of which this is the second row, to the group's sums, and with the last
+  /// these to the block's.
+  @_transparent
+  func addSecondOfPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let g = gradient(row, column, count, masked: masked)
+    let p = lam_load(block.rowBeta + column) + g
+    let q = lam_multiply_add(
+      g, centered(row, column, load(mean + column, count), count), lam_load(block.rowGamma + column))
+    addPair(pair, column, block, p, q)
+  }
+
+  @_transparent
+  func addPair(_ pair: Int, _ column: Int, _ block: BlockSums, _ beta: Vector, _ gamma: Vector) {
+    var (p, q) = (beta, gamma)
     if pair > 0 {
       p = lam_load(block.groupBeta + column) + p
       q = lam_load(block.groupGamma + column) + q

@@ -188,10 +188,12 @@ private func addPanel(
 
 // MARK: Blocks
 
-/// Whether rows are asked for early: from memory that pays, from the caches it costs more than it brings.
+/// Whether rows, one right behind the other, are asked for early: from memory that pays, from the caches it costs more
+/// than it brings.
 @_transparent
 private func asksAhead(_ x: MatrixView<Scalar>) -> Bool {
-  x.columns >= longRow && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
+  x.columns >= longRow && x.columns <= Int(LAM_CHUNK_COLUMNS) && x.columns == x.stride
+    && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
 }
 
 /// Adds a block of `rows` rows to the moments of the `before` rows above it.
@@ -262,10 +264,14 @@ private func sumsOfBlock(
   var row = 0
   while row + 8 <= rows {
     let group = block + row * stride
+    // The next eight rows, in the order in which they lie in memory: asked for row by row in turn, they come at half the
+    // rate.
+    var upcoming = group + 8 &* stride
     var column = first
     while column <= wholeVectors {
       if ahead {
-        for next in 8..<16 { lam_prefetch(group + (next &* stride &+ column)) }
+        for line in 0..<8 { lam_prefetch_beyond_first(upcoming + line &* lanes) }
+        upcoming += 8 &* lanes
       }
       addEightRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
       column &+= lanes

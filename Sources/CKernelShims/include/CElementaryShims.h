@@ -177,7 +177,7 @@ LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_in
 
 /// Column sums of 64 vectors: of a group and of a block of rows in scalars, of a panel and of all rows in doubles.
 typedef struct {
-  uint8_t bytes[LAM_CHUNK_COLUMNS * (5 * sizeof(lam_scalar) + 4 * sizeof(double)) + 4096 + 2048];
+  uint8_t bytes[LAM_CHUNK_COLUMNS * (6 * sizeof(lam_scalar) + 4 * sizeof(double)) + 4096 + 2048];
 } lam_chunk_sums;
 
 // Without the zeros that Swift's own initializer writes: whoever reads a column has written it.
@@ -189,13 +189,16 @@ LAM_INLINE lam_scalar *lam_chunk_scalars(lam_chunk_sums *sums, long index) {
   return (lam_scalar *)LAM_FROM_HALF_PAGE(sums->bytes) + index * LAM_CHUNK_COLUMNS;
 }
 LAM_INLINE double *lam_chunk_doubles(lam_chunk_sums *sums, long index) {
-  return (double *)lam_chunk_scalars(sums, 5) + index * LAM_CHUNK_COLUMNS;
+  return (double *)lam_chunk_scalars(sums, 6) + index * LAM_CHUNK_COLUMNS;
 }
 LAM_INLINE lam_scalar *lam_chunk_group_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 0); }
 LAM_INLINE lam_scalar *lam_chunk_group_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 1); }
 LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 2); }
 LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 3); }
 LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 4); }
+// In the place of the scale, which is known only after all sums.
+LAM_INLINE lam_scalar *lam_chunk_row_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 4); }
+LAM_INLINE lam_scalar *lam_chunk_row_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 5); }
 LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 0); }
 LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 1); }
 LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 2); }
