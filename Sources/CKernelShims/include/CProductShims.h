@@ -40,7 +40,8 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
 /// Defines NAME: y = x·W for ROWS rows and PANELS panels of VECTORS vectors, of which `columns` columns are stored.
 ///
 /// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and
-/// its column of W alone.
+/// its column of W alone. A block asks for the rows after it, a line beside each term: of a large batch they come from
+/// memory, in more streams than prefetchers follow.
 #define LAM_DEFINE_PANEL_PRODUCT(NAME, ROWS, PANELS, VECTORS)                                                          \
   LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth, lam_scalar *y,       \
                        int64_t y_stride, int64_t columns) {                                                            \
@@ -48,8 +49,10 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
     LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) sum[r][v] = (lam_vector)(lam_scalar)0;                       \
     const int64_t panel = depth * (VECTORS * LAM_LANES);                                                               \
+    const lam_scalar *next = x + ROWS * x_stride;                                                                      \
     for (int64_t k = 0; k < depth; ++k) {                                                                              \
       lam_vector row[PANELS * VECTORS];                                                                                \
+      if (ROWS >= 4) __builtin_prefetch(next + (k & (LAM_LANES - 1)) * x_stride + (k & -LAM_LANES), 0, 2);             \
       LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                            \
         row[v] = lam_load(w + (v / VECTORS) * panel + (v % VECTORS) * LAM_LANES);                                      \
       LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                      \
@@ -69,6 +72,7 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
   }
 
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_row, 1, LAM_ROW_PANELS, LAM_PANEL_VECTORS)
+LAM_DEFINE_PANEL_PRODUCT(lam_multiply_half_row, 1, LAM_ROW_PANELS / 2, LAM_PANEL_VECTORS)
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_pair, 2, LAM_PAIR_PANELS, LAM_PANEL_VECTORS)
 
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_1, 1, 1, LAM_PANEL_VECTORS)
