@@ -1,3 +1,5 @@
+import LinearAlgebra
+
 /// Labelled grey images of one size, held as the bytes they came as.
 ///
 /// Pixels stay `UInt8` (a quarter of the memory of `Float`); they are scaled while a batch is gathered. Copies share
@@ -53,7 +55,7 @@ public struct ImageDataset: Sendable, Equatable {
         problem: "label \(labels[row]) of image \(row) is none of the \(names.count) classes",
         advice: "labels must run from 0 to \(names.count - 1)")
     }
-    self.pixels = pixels
+    self.pixels = LargePages.moved(pixels)
     self.labels = labels
     self.height = height
     self.width = width
@@ -62,7 +64,7 @@ public struct ImageDataset: Sendable, Equatable {
 
   /// Parts that are known to fit together.
   init(unchecked pixels: [UInt8], labels: [Int32], height: Int, width: Int, classNames: [String]) {
-    self.pixels = pixels
+    self.pixels = LargePages.moved(pixels)
     self.labels = labels
     self.height = height
     self.width = width

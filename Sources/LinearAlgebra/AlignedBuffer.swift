@@ -20,6 +20,7 @@ public final class AlignedBuffer<Scalar: BitwiseCopyable & Sendable>: @unchecked
     precondition(!overflow, "\(capacity) elements do not fit the address space")
     // At least one cache line, so that an empty buffer has an address of its own.
     let memory = UnsafeMutableRawPointer.allocate(byteCount: max(bytes, Self.alignment), alignment: Self.alignment)
+    LargePages.prefer(memory, byteCount: bytes)
     baseAddress = memory.bindMemory(to: Scalar.self, capacity: max(capacity, 1))
     self.capacity = capacity
   }
