@@ -348,7 +348,7 @@ extension BackwardProblem {
       lam_store(block.gamma + column, Vector.zero)
       column += lanes
     }
-    // From memory, rows of up to 8 KiB of both matrices are taken one by one, longer ones asked for in the order in which
+    // From memory, rows of less than 2 KiB (Float and Double) are taken one by one, longer ones asked for in the order in which
     // they lie there: the prefetchers alone lose half of its rate between the rows of a pair.
     let fromMemory = columns >= longRow && comesFromMemory(dy)
     let oneByOne = fromMemory && columns < 2 * longRow

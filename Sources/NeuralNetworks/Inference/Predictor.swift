@@ -62,8 +62,8 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
 
   // MARK: Buffers
 
-  // Specialized here, for callers in other modules: a generic call looks up the types of jobs and locks, which takes a tenth
-  // of a small model's time.
+  // Specialized here, for callers in other modules: a generic call looks up the types of jobs and locks at run time,
+  // which shows in the time of a small model.
 
   /// Writes the outputs for rows of inputs.
   ///
