@@ -10,6 +10,9 @@ import PackageDescription
 func kernelBuild(_ instructionSet: String, _ scalar: String, _ machineFlags: [String]) -> Target {
   var flags = ["-O", "-wmo", "-num-threads", "2", "-disable-batch-mode"]
   flags += machineFlags.flatMap { ["-Xcc", $0] }
+  if instructionSet == "AVX512", scalar == "Float" {
+    flags += ["-DLAMINA_BYTE_PRODUCTS", "-Xcc", "-DLAMINA_BYTE_PRODUCTS=1"]
+  }
   if scalar == "Double" { flags += ["-DLAMINA_DOUBLE", "-Xcc", "-DLAMINA_DOUBLE=1"] }
   return .target(
     name: "Kernels\(instructionSet)\(scalar)",

@@ -36,6 +36,10 @@ bool lamina_cpu_has_x86_64_v4(void) {
   return hasAll(cpuid(7, 0).b, (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31));  // F DQ CD BW VL
 }
 
+bool lamina_cpu_has_avx512_vnni(void) {
+  return lamina_cpu_has_x86_64_v4() && hasAll(cpuid(7, 0).c, 1u << 11);
+}
+
 void lamina_cpu_brand(char *buffer, size_t size) {
   if (size == 0) return;
   buffer[0] = 0;
@@ -53,6 +57,7 @@ void lamina_cpu_brand(char *buffer, size_t size) {
 
 bool lamina_cpu_has_x86_64_v3(void) { return false; }
 bool lamina_cpu_has_x86_64_v4(void) { return false; }
+bool lamina_cpu_has_avx512_vnni(void) { return false; }
 void lamina_cpu_brand(char *buffer, size_t size) { if (size) buffer[0] = 0; }
 
 #endif

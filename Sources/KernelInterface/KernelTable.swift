@@ -33,6 +33,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let products = ProductKernels<Scalar>()
   /// Products with the tiles of a layer's kernel.
   public let layerProducts = LayerProductKernels<Scalar>()
+  /// Products of bytes; all nil where the CPU lacks them.
+  public let byteProducts = ByteProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

@@ -58,6 +58,14 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.layerProducts.multiplyByTransposed = multiplyByTransposedLayer
   }
 
+  #if LAMINA_BYTE_PRODUCTS
+    table.byteProducts.gather = gatherByteRows
+    table.byteProducts.takeApart = takeApart
+    table.byteProducts.multiply = multiplyBytes
+    table.byteProducts.gradient = byteGradient
+    table.byteProducts.gradientAdam = byteGradientAdam
+  #endif
+
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits
   table.losses.categoricalFromLogits = categoricalFromLogits
   table.losses.sparseCategoricalFromProbabilities = sparseCategoricalFromProbabilities

@@ -32,6 +32,7 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   // Asked once: in a virtual machine cpuid takes some 20 µs.
   private static let hasAVX2 = lamina_cpu_has_x86_64_v3()
   private static let hasAVX512 = lamina_cpu_has_x86_64_v4()
+  private static let hasByteProducts = lamina_cpu_has_avx512_vnni()
 
   /// The widest that this CPU can run.
   public static var widestSupported: InstructionSet { allCases.last(where: \.isSupported) ?? .portable }
@@ -62,6 +63,8 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
     #endif
     default: KernelsPortableFloat.installKernels(in: table)
     }
+    // Beyond x86-64-v4: not every CPU that runs the build has them.
+    if !Self.hasByteProducts { table.byteProducts.remove() }
     return table
   }
 

@@ -13,6 +13,8 @@ extern "C" {
 bool lamina_cpu_has_x86_64_v3(void);
 /// Whether CPU and operating system support all of x86-64-v4 (v3 and AVX-512 F, BW, CD, DQ, VL).
 bool lamina_cpu_has_x86_64_v4(void);
+/// Whether they support x86-64-v4 and products of four bytes a lane (AVX-512 VNNI).
+bool lamina_cpu_has_avx512_vnni(void);
 /// Writes the processor's brand string (empty where it has none) into `buffer`, NUL-terminated.
 void lamina_cpu_brand(char *buffer, size_t size);
 

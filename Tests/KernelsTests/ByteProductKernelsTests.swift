@@ -1,0 +1,280 @@
+import Kernels
+import Testing
+
+private let table = InstructionSet.avx512.isSupported ? Float.kernels(for: .avx512) : Float.kernels(for: .portable)
+private let kernels = table.byteProducts
+
+/// Products of bytes against Double, on CPUs that have them.
+@Suite(.enabled(if: kernels.multiply != nil, "this CPU has no AVX-512 VNNI")) struct ByteProductKernelsTests {
+  // MARK: Fixtures
+
+  /// Bytes of a data set whose rows are drawn in an order of their own, gathered into a batch.
+  ///
+  /// The memory is never freed: kernels take bare pointers.
+  private struct Bytes {
+    let values: [[UInt8]]
+    let batch: ByteBatch
+    let columns: Int
+
+    init(samples: Int, columns: Int, largest: Double = 256) {
+      var numbers = TestNumbers(UInt64(samples * 1000 + columns))
+      let all = (0..<samples + 2).map { _ in (0..<columns).map { _ in UInt8(numbers.uniform() * largest) } }
+      let order = (0..<samples).map { Int32(($0 * 7 + 1) % (samples + 2)) }
+      values = order.map { all[Int($0)] }
+      self.columns = columns
+      let stride = ByteBatch.stride(columns: columns)
+      let rows = UnsafeMutablePointer<UInt8>.allocate(capacity: samples * stride)
+      rows.initialize(repeating: 0, count: samples * stride)
+      let quads = UnsafeMutablePointer<UInt8>.allocate(
+        capacity: ByteBatch.quadBytes(columns: columns, samples: samples))
+      quads.initialize(repeating: 99, count: ByteBatch.quadBytes(columns: columns, samples: samples))
+      batch = ByteBatch(rows: rows, stride: stride, quads: quads, samples: samples)
+      let source = all.flatMap { $0 }
+      // In two parts, as two members of a team do.
+      let half = samples / 8 * 4
+      if half > 0 { kernels.gather!(source, order, columns, 0, half, batch) }
+      kernels.gather!(source, order, columns, half, samples - half, batch)
+    }
+  }
+
+  private func digits(rows: Int, vectors: Int) -> DigitColumns<Float> {
+    let bytes = DigitColumns<Float>.digitBytes(rows: rows, vectors: vectors)
+    let digits = UnsafeMutablePointer<Int8>.allocate(capacity: bytes)
+    digits.initialize(repeating: 77, count: bytes)
+    let units = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
+    units.initialize(repeating: 0, count: vectors * 16)
+    return DigitColumns(digits: digits, units: units, vectors: vectors, groups: (rows + 3) / 4)
+  }
+
+  private func apart(_ matrix: TestMatrix<Float>) -> DigitColumns<Float> {
+    let result = digits(rows: matrix.view.rows, vectors: matrix.view.columns / 16)
+    kernels.takeApart!(matrix.view, result)
+    return result
+  }
+
+  /// The number that the digits of an element stand for, without its unit.
+  private func steps(_ columns: DigitColumns<Float>, _ row: Int, _ column: Int) -> Int {
+    let group = columns.digits + (column / 16 * columns.groups + row / 4) * 192 + column % 16 * 4 + row % 4
+    return Int(group[0]) + 256 * Int(group[64]) + 65_536 * Int(group[128])
+  }
+
+  private func allDigits(_ columns: DigitColumns<Float>) -> [Int8] {
+    Array(UnsafeBufferPointer(start: columns.digits, count: columns.vectors * columns.groups * 192))
+  }
+
+  /// Columns of magnitudes far apart.
+  private func matrix(_ rows: Int, _ columns: Int) -> TestMatrix<Float> {
+    var numbers = TestNumbers(UInt64(rows * 77 + columns))
+    return TestMatrix(rows, columns) { _, column in Float(numbers.normal() * [1, 1e-3, 30, 1e-20][column % 4]) }
+  }
+
+  private func largest(_ matrix: TestMatrix<Float>, _ column: Int) -> Double {
+    (0..<matrix.view.rows).reduce(0) { max($0, abs(Double(matrix[$1, column]))) }
+  }
+
+  // MARK: Tests
+
+  @Test func gatheringKeepsEveryByte() {
+    for (samples, columns) in [(1, 1), (3, 16), (4, 17), (5, 63), (8, 64), (13, 65), (32, 130)] {
+      let bytes = Bytes(samples: samples, columns: columns)
+      let groups = (samples + 3) / 4
+      for sample in 0..<groups * 4 {
+        for column in 0..<columns {
+          let expected = sample < samples ? bytes.values[sample][column] : 0
+          let line = bytes.batch.quads + (column / 16 * groups + sample / 4) * 64
+          #expect(line[column % 16 * 4 + sample % 4] == expected)
+          if sample < samples { #expect(bytes.batch.rows[sample * bytes.batch.stride + column] == expected) }
+        }
+      }
+      for sample in 0..<samples {
+        for column in columns..<bytes.batch.stride {
+          #expect(bytes.batch.rows[sample * bytes.batch.stride + column] == 0)
+        }
+      }
+    }
+  }
+
+  @Test func digitsAreTheNearestWholeNumberOfUnits() {
+    for rows in [1, 3, 4, 5, 16, 31] {
+      let w = matrix(rows, 32)
+      let columns = apart(w)
+      for column in 0..<32 {
+        let unit = Double(columns.units[column])
+        #expect(unit == unit.binade, "a unit is a power of two")
+        let most = largest(w, column)
+        // No more than 2²³ of them, and one binade less would be too few: 2⁻²³ of the largest at most.
+        #expect(most / unit <= 0x1p23 / (1 + 0x1p-8) && unit <= most * 0x1p-22 * (1 + 0x1p-6))
+        for row in 0..<rows {
+          #expect(abs(Double(w[row, column]) / unit - Double(steps(columns, row, column))) <= 0.5)
+        }
+        for row in rows..<columns.groups * 4 { #expect(steps(columns, row, column) == 0) }
+      }
+    }
+  }
+
+  @Test func extremesAreTakenApart() {
+    // At the edges of a binade, with the margin before it, and subnormal.
+    let edges: [Float] = [
+      1, Float(1).nextDown, 1.9921, 1.9922, 1.99, -1.9999999, 0, .leastNonzeroMagnitude, .leastNormalMagnitude,
+      .greatestFiniteMagnitude, -0x1p-100, 3e-30, 8_355_711, -8_355_712, 1e10, -1e-10,
+    ]
+    let w = TestMatrix<Float>(2, 16) { row, column in row == 0 ? edges[column] : edges[column] / 3 }
+    let columns = apart(w)
+    for column in 0..<16 {
+      for row in 0..<2 {
+        let value = Double(steps(columns, row, column)) * Double(columns.units[column])
+        #expect(abs(value - Double(w[row, column])) <= max(Double(columns.units[column]) / 2, 0x1p-119))
+      }
+    }
+  }
+
+  @Test func productMeetsTheOracle() {
+    let scale = 1.0 / 255
+    for (rows, inputs) in [
+      (1, 1), (2, 3), (3, 4), (4, 15), (5, 16), (6, 17), (7, 64), (8, 65), (9, 100), (15, 784), (16, 33), (33, 130),
+    ] {
+      let x = Bytes(samples: rows, columns: inputs)
+      let w = matrix(inputs, 48)
+      let columns = apart(w)
+      for units in [1, 15, 16, 17, 31, 48] {
+        let y = TestMatrix<Float>(rows, units)
+        kernels.multiply!(x.batch, columns, scale, y.view)
+        #expect(y.guardsIntact)
+        for row in 0..<rows {
+          for column in 0..<units {
+            let exact = (0..<inputs).reduce(0.0) { $0 + Double(x.values[row][$1]) * Double(w[$1, column]) }
+            let sum = x.values[row].reduce(0.0) { $0 + Double($1) }
+            let bound = productBound(Double(columns.units[column]), sum, exact, terms: inputs)
+            #expect(abs(Double(y[row, column]) - exact * Double(Float(scale))) <= bound * scale)
+          }
+        }
+      }
+    }
+  }
+
+  /// Half a unit for each weight; the whole number of them is exact until it becomes a float: three digits' sums and two
+  /// additions are rounded, and two multiplications, each by 2⁻²⁴ of at most the result and 256·255·128 units a term.
+  private func productBound(_ unit: Double, _ sumOfBytes: Double, _ exact: Double, terms: Int) -> Double {
+    unit / 2 * sumOfBytes + 7 * 0x1p-24 * (abs(exact) + unit * Double(terms) * 256 * 255 * 128)
+  }
+
+  @Test func gradientMeetsTheOracle() {
+    for (samples, inputs) in [(1, 4), (3, 5), (4, 16), (7, 17), (32, 33), (60, 65), (241, 20), (250, 18), (300, 64)] {
+      let x = Bytes(samples: samples, columns: inputs)
+      let z = matrix(samples, 48)
+      let columns = apart(z)
+      for first in Set([0, 4, inputs / 16 * 16, (inputs - 1) / 4 * 4]) where first < inputs {
+        let y = TestMatrix<Float>(inputs - first, 48)
+        kernels.gradient!(x.batch, columns, 0.5, first, y.view)
+        #expect(y.guardsIntact)
+        for row in 0..<y.view.rows {
+          for column in 0..<48 {
+            var (exact, sum) = (0.0, 0.0)
+            for sample in 0..<samples {
+              let byte = Double(x.values[sample][first + row])
+              exact += byte * Double(z[sample, column])
+              sum += byte
+            }
+            let bound = productBound(Double(columns.units[column]), sum, exact, terms: samples)
+            #expect(abs(Double(y[row, column]) - exact / 2) <= bound / 2)
+          }
+        }
+      }
+    }
+  }
+
+  /// The largest bytes in the longest sums that 32 bits of two digits hold, and one group more.
+  @Test func longSumsDoNotOverflow() {
+    for samples in [240, 244, 2000] {
+      let x = Bytes(samples: samples, columns: 4, largest: 0)
+      for i in 0..<samples * x.batch.stride { x.batch.rows[i] = 255 }
+      for i in 0..<ByteBatch.quadBytes(columns: 4, samples: samples) { x.batch.quads[i] = 255 }
+      let z = TestMatrix<Float>(samples, 16) { _, column in column % 2 == 0 ? -1.984375 : 1.984375 }
+      let y = TestMatrix<Float>(4, 16)
+      kernels.gradient!(x.batch, apart(z), 1, 0, y.view)
+      for column in 0..<16 {
+        let exact = Double(samples) * 255 * (column % 2 == 0 ? -1.984375 : 1.984375)
+        #expect(abs(Double(y[3, column]) - exact) <= 4 * 0x1p-24 * abs(exact))
+      }
+    }
+  }
+
+  /// The fused update is the gradient and then the update, and the digits are those of the new weights, to the bit.
+  @Test func updateIsGradientAndAdam() {
+    var refused = 0
+    for (samples, inputs, vectors) in [(1, 4, 1), (5, 20, 2), (13, 64, 4), (16, 36, 3), (32, 100, 4), (260, 32, 2)] {
+      // Weights that decay and weights that do not; steps that leave the binade of the largest and steps that do not.
+      for (decay, alpha) in [(1.0, 1e-6), (0.999, 1e-6), (1.0, 0.5)] {
+        let x = Bytes(samples: samples, columns: inputs)
+        let z = apart(matrix(samples, vectors * 16))
+        var numbers = TestNumbers(9)
+        let start = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { row, _ in
+          Float(row < 2 * inputs ? numbers.normal() : numbers.uniform())
+        }
+        let gradient = TestMatrix<Float>(inputs, vectors * 16, extra: 0)
+        kernels.gradient!(x.batch, z, 0.01, 0, gradient.view)
+        let size = inputs * vectors * 16
+        let expected = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { start[$0, $1] }
+        let before = digits(rows: inputs, vectors: vectors)
+        kernels.takeApart!(MatrixView(base: start.pointer, rows: inputs, columns: vectors * 16), before)
+        table.optimizers.adam(
+          expected.pointer, gradient.pointer, expected.pointer + size, expected.pointer + 2 * size, size, alpha, 0.9,
+          0.999, 1e-7, decay)
+        let columns = digits(rows: inputs, vectors: vectors)
+        for column in 0..<vectors * 16 { columns.units[column] = before.units[column] }
+        let largest = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
+        largest.initialize(repeating: 0, count: vectors * 16)
+        var fits = false
+        // In two calls, the first of which asks for lines.
+        let bytes = [UInt8](repeating: 0, count: 700)
+        let order: [Int32] = [6, 0, 3]
+        bytes.withUnsafeBytes { bytes in
+          order.withUnsafeBufferPointer { order in
+            let requests = UnsafeMutablePointer<LineRequests>.allocate(capacity: 1)
+            requests.initialize(
+              to: LineRequests(base: bytes.baseAddress!, bytesPerRow: 100, indices: order.baseAddress!, count: 3))
+            let all = requests.pointee.left
+            let cut = min(16, inputs)
+            for block in [0..<cut, cut..<inputs] where !block.isEmpty {
+              let place = start.pointer + block.lowerBound * vectors * 16
+              fits = kernels.gradientAdam!(
+                x.batch, z, 0.01, block.lowerBound, block.count, place, place + size, place + 2 * size, columns,
+                largest,
+                alpha, 0.9, 0.999, 1e-7, decay, block.lowerBound == 0 ? requests : nil)
+            }
+            #expect(requests.pointee.left == max(0, all - (cut / 4 * vectors + 1)))
+          }
+        }
+        for row in 0..<3 * inputs {
+          for column in 0..<vectors * 16 {
+            #expect(start[row, column].bitPattern == expected[row, column].bitPattern)
+          }
+        }
+        let after = digits(rows: inputs, vectors: vectors)
+        kernels.takeApart!(MatrixView(base: start.pointer, rows: inputs, columns: vectors * 16), after)
+        let same = (0..<vectors * 16).allSatisfy { after.units[$0] == columns.units[$0] }
+        #expect(fits == same)
+        if fits { #expect(allDigits(columns) == allDigits(after)) } else { refused += 1 }
+      }
+    }
+    #expect(refused > 0, "no case left its units")
+  }
+
+  @Test func numbersThatAreNotFiniteStayVisible() {
+    let x = Bytes(samples: 8, columns: 20)
+    for bad in [Float.nan, .infinity, -.infinity] {
+      let w = TestMatrix<Float>(20, 16) { row, column in row == 7 && column == 3 ? bad : 1 }
+      let y = TestMatrix<Float>(8, 16)
+      kernels.multiply!(x.batch, apart(w), 1, y.view)
+      let z = TestMatrix<Float>(8, 16) { row, column in row == 7 && column == 3 ? bad : 1 }
+      let gradient = TestMatrix<Float>(20, 16)
+      kernels.gradient!(x.batch, apart(z), 1, 0, gradient.view)
+      for row in 0..<8 {
+        for column in 0..<16 { #expect(y[row, column].isNaN == (column == 3)) }
+      }
+      for row in 0..<20 {
+        for column in 0..<16 { #expect(gradient[row, column].isNaN == (column == 3)) }
+      }
+    }
+  }
+}
