@@ -26,6 +26,13 @@ struct BoundUpdate {
   @inline(__always)
   var fusesWithProduct: Bool { if case .adam = rule { true } else { false } }
 
+  /// The numbers of the step where the rule is Adam.
+  @inline(__always)
+  var adam: AdamNumbers? {
+    guard case .adam(_, let beta1, let beta2, let epsilon, _) = rule else { return nil }
+    return AdamNumbers(alpha: alpha, beta1: beta1, beta2: beta2, epsilon: epsilon, decay: decay)
+  }
+
   /// Scalars of scratch memory that an update beside a product takes: sixteen vectors of at most sixteen.
   static var productSums: Int { 256 }
 
@@ -66,4 +73,13 @@ struct BoundUpdate {
         weights, gradients, state(0), velocity, average, count, learningRate, rho, momentum, epsilon, decay)
     }
   }
+}
+
+/// What a step of Adam is made with: the step size with both bias corrections, and 1 less the decay of the weights.
+struct AdamNumbers {
+  var alpha: Double
+  var beta1: Double
+  var beta2: Double
+  var epsilon: Double
+  var decay: Double
 }

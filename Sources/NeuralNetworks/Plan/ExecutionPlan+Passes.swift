@@ -7,7 +7,7 @@ extension ExecutionPlan {
   /// What goes with a step is in it: numbers that change from step to step, penalties, constraints.
   package func passLayers(samples: Int, step: Int) {
     precondition(samples > 0 && samples <= capacity, "\(samples) samples for a plan of \(capacity)")
-    (sampleCount, update, self.step) = (samples, nil, step)
+    (sampleCount, update, self.step, bytes) = (samples, nil, step, nil)
     let normalizations = store.normalizations
     if normalizations.needsPreparation { normalizations.prepare(step: step, store: store) }
     if normalizations.hasPenalties { perform(.penalize) }

@@ -37,7 +37,9 @@ extension ExecutionPlan {
     guard let source, let indices else { return }
     let rows = member * sampleCount / threads..<(member + 1) * sampleCount / threads
     let destination = inputs.rows(rows)
+    if let bytes { gatherBytes(member, bytes) }
     switch source.inputs {
+    case .bytes where bytes != nil: break
     case .bytes(let bytes, let scale, let offset):
       table.gathering.bytes(bytes, indices + rows.lowerBound, destination, scale, offset)
     case .bytesByColumn(let bytes, let scale, let offset):
@@ -71,7 +73,9 @@ extension ExecutionPlan {
       case .dense, .columns:
         for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
           let bound = stage.tiles[tile]
-          if let kernel = bound.kernel {
+          if index == 0, let bytes {
+            bytes.multiply(tile: tile, bound, into: stage.product.columns(bound.columns).rows(0..<outputRows))
+          } else if let kernel = bound.kernel {
             products.multiply(
               MatrixView(
                 base: stage.input.base, rows: outputRows, columns: stage.input.columns, stride: stage.input.stride),
@@ -228,6 +232,10 @@ extension ExecutionPlan {
       let blockRows = TiledProduct.gradientRows(m: stage.input.columns, n: widest, k: rows)
       // All tiles of a block before the next: the block's part of x is read from memory once.
       var row = 0
+      if index == 0, let bytes {
+        finishBytes(member, bytes, &prefetch)
+        row = stage.input.columns
+      }
       while row < stage.input.columns {
         let block = row..<min(row + blockRows, stage.input.columns)
         for tile in owned where stage.tiles[tile].kernel != nil {

@@ -26,6 +26,10 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   /// The loss on what the last training stage makes.
   let rowLoss: Loss
   let seed: UInt64
+  /// Where the first layer can multiply bytes.
+  private let byteInputs: ByteInputs<Scalar>?
+  /// The same where the batch at hand is computed so.
+  var bytes: ByteInputs<Scalar>?
 
   /// Weights of kernels in the tiles that each member owns.
   let kernelWeights: [Int]
@@ -66,6 +70,9 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     /// The constraints on γ and β, by the caller alone.
     case constrain
   }
+
+  /// Whether the first layer multiplied the bytes of the last batch themselves.
+  package var multipliesBytes: Bool { bytes != nil }
 
   /// Undoes steps that are not finite; nil: nobody looks.
   let stepGuard: StepGuard<Scalar>?
@@ -113,6 +120,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
       }
     }
     wholeOperations = memory.wholeOperations
+    byteInputs = ByteInputs(network: network, store: store, table: table, capacity: capacity)
     inputs = memory.inputs
     labels = memory.labels
     targets = memory.targets
@@ -174,7 +182,16 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   }
 
   /// The inputs of the last batch, a row per sample.
-  package func batchInputs(samples: Int) -> MatrixView<Scalar> { inputs.rows(0..<samples) }
+  package func batchInputs(samples: Int) -> MatrixView<Scalar> {
+    let result = inputs.rows(0..<samples)
+    if let bytes {
+      for row in 0..<samples {
+        let values = result.base + row * result.stride
+        for column in 0..<result.columns { values[column] = bytes.input(row: row, column: column) }
+      }
+    }
+    return result
+  }
 
   private func run(
     _ task: Task, _ source: BatchSource<Scalar>, _ indices: UnsafePointer<Int32>, _ samples: Int, _ step: Int
@@ -184,6 +201,11 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.indices = indices
     self.step = step
     sampleCount = samples
+    let keepsDigits = task != .train || update?.adam != nil
+    bytes =
+      byteInputs?.begins(
+        source.inputs, samples: samples, keepsDigits: keepsDigits, weightsVersion: store.weightsVersion) == true
+      ? byteInputs : nil
     let normalizations = store.normalizations
     if source.statisticsWeights != nil || normalizations.hasWeights { setWeights(source, indices, samples) }
     if task == .train { stepGuard?.begin() }
@@ -195,7 +217,11 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     if normalizations.hasPenalties, task != .infer { perform(.penalize) }
     self.task = task
     team.run(self)
-    if task == .train { stepGuard?.end(loss: sums.loss) }
+    if task == .train {
+      stepGuard?.end(loss: sums.loss)
+      store.weightsVersion += 1
+      bytes?.ends(weightsVersion: stepWasUndone ? nil : store.weightsVersion)
+    }
     if normalizations.hasConstraints, task == .train, !stepWasUndone { perform(.constrain) }
     // The loss is a sum over rows, of which the mean is reported.
     if penalty > 0 { sums.loss += penalty * Double(samples * stages[trainingStages - 1].outputRowsPerSample) }

@@ -36,6 +36,8 @@ final class ParameterStore<Scalar: NetworkScalar> {
   private(set) var optimizerState = AlignedBuffer<Scalar>(zeroedCapacity: 0)
   /// Bounds that guarded steps keep; nil after every other change.
   var bounds: StateBounds?
+  /// Counts the changes of the weights: what is made of them is known to be old.
+  var weightsVersion = 0
   /// What the steps read of the normalizations' switches.
   let normalizations: NormalizationTable
 
@@ -158,6 +160,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
   /// Sets the values of parameter `index`, row-major.
   func write(_ values: some Collection<Scalar>, to index: Int) {
     bounds = nil
+    weightsVersion += 1
     let slot = slots[index]
     let values = Array(values)
     precondition(values.count == slot.count, "parameter \(slot.name) has \(slot.count) values, not \(values.count)")

@@ -219,7 +219,13 @@ extension ExecutionPlan {
       let stage = stages[index]
       let inputRows = sampleCount * stage.inputRowsPerSample
       let share = member * inputRows / threads..<(member + 1) * inputRows / threads
-      stepGuard.set(member, index, .inputs, stepGuard.sumOfSquares(stage.input.rows(share)))
+      if index == 0, let bytes {
+        // Bytes are finite, and the bound is all that is asked for.
+        let largest = 255 * bytes.scale
+        stepGuard.set(member, index, .inputs, Double(share.count * stage.input.columns) * largest * largest)
+      } else {
+        stepGuard.set(member, index, .inputs, stepGuard.sumOfSquares(stage.input.rows(share)))
+      }
       let rows = sampleCount * stage.outputRowsPerSample
       var gradients = 0.0
       var vectors = 0.0
