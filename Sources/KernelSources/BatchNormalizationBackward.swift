@@ -2,8 +2,8 @@
 //
 // Sums run over blocks of 64 rows in `Scalar`, by groups of eight, and over blocks and panels in Double: the error of a
 // sum of n terms is that of about twelve roundings, whatever n. A group's rows are taken all at a time where they are
-// short and in pairs where they are long, as for the moments, or one by one where they come from memory: two matrices are
-// read, and two streams are what prefetchers follow. meanLow enters once per column, not once per element:
+// short and in pairs where they are long, as for the moments: two matrices are read, and few streams are what prefetchers
+// follow. meanLow enters once per column, not once per element:
 // Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
 
 internal import CKernelShims
@@ -348,11 +348,11 @@ extension BackwardProblem {
       lam_store(block.gamma + column, Vector.zero)
       column += lanes
     }
-    // From memory, rows of less than 2 KiB (Float and Double) are taken one by one, longer ones asked for in the order in which
-    // they lie there: the prefetchers alone lose half of its rate between the rows of a pair.
+    // From memory, rows are asked for in the order in which they lie there: the prefetchers alone lose half of its rate
+    // between the rows of a pair. Where other columns lie between them, rows of less than 2 KiB are taken one by one.
     let fromMemory = columns >= longRow && comesFromMemory(dy)
-    let oneByOne = fromMemory && columns < 2 * longRow
-    let ahead = fromMemory && !oneByOne && columns == dy.stride && columns == x.stride
+    let ahead = fromMemory && columns == dy.stride && columns == x.stride
+    let oneByOne = fromMemory && !ahead && columns < 2 * longRow
     let pairs = columns >= 2 * longRow
     var row = first
     while row + 8 <= end {
@@ -386,6 +386,7 @@ extension BackwardProblem {
       } else {
         column = 0
         while column <= columns - lanes {
+          if ahead { askForEight(row, column) }
           addEightRows(row, column, block, lanes, masked: masked)
           column &+= lanes
         }
@@ -426,6 +427,14 @@ extension BackwardProblem {
     let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
     lam_store(block.beta + column, lam_load(block.beta + column) + (((p0 + p1) + p2) + p3))
     lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
+  }
+
+  /// Asks for eight lines of each matrix: the share of `column` in eight rows to come, in their order in memory.
+  @_transparent
+  func askForEight(_ row: Int, _ column: Int) {
+    let place = row &* x.stride &+ aheadOfSums &+ 8 &* column
+    for line in 0..<8 { lam_prefetch_beyond_first(x.base + (place &+ line &* lanes)) }
+    for line in 0..<8 { lam_prefetch_beyond_first(dy.base + (place &+ line &* lanes)) }
   }
 
   /// Asks for two lines of each matrix: the share of `column` in the two rows from `row` on, in their order in memory.
@@ -564,10 +573,6 @@ extension BackwardProblem {
     let slope = load(c.slope + column, count)
     let scale = load(c.scale + column, count)
     for row in first..<first &+ rows {
-      if streaming {
-        lam_prefetch(x.base + (row &* x.stride &+ column &+ aheadOfStream))
-        lam_prefetch(dy.base + (row &* dy.stride &+ column &+ aheadOfStream))
-      }
       let input = load(x.base + (row &* x.stride &+ column), count)
       let g = gradient(row, column, count, masked: masked) - offset
       var v = scale * lam_multiply_add(slope, input - mean, g)

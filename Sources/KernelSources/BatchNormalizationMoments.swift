@@ -196,6 +196,9 @@ private func asksAhead(_ x: MatrixView<Scalar>) -> Bool {
     && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
 }
 
+/// Scalars between the rows that sums are made of and those asked for: 512 vectors, of short rows more than the next eight.
+@inline(__always) var aheadOfSums: Int { 512 * lanes }
+
 /// Adds a block of `rows` rows to the moments of the `before` rows above it.
 @_transparent
 private func addBlock(
@@ -264,9 +267,8 @@ private func sumsOfBlock(
   var row = 0
   while row + 8 <= rows {
     let group = block + row * stride
-    // The next eight rows, in the order in which they lie in memory: asked for row by row in turn, they come at half the
-    // rate.
-    var upcoming = group + 8 &* stride
+    // Rows to come, in the order in which they lie in memory: asked for row by row in turn, they come at half the rate.
+    var upcoming = group + max(8 &* stride, aheadOfSums)
     var column = first
     while column <= wholeVectors {
       if ahead {

@@ -148,12 +148,12 @@ private func parity<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: Instructio
 }
 
 private func slicesGiveTheSameBits<Scalar: KernelScalar>(
-  _ type: Scalar.Type, _ set: InstructionSet, rows: Int, columns: Int = 83,
+  _ type: Scalar.Type, _ set: InstructionSet, rows: Int, columns: Int = 83, extra: Int = 3,
   slices: [Range<Int>] = [0..<1, 1..<16, 16..<49, 3..<80, 49..<83, 82..<83]
 ) {
   var numbers = TestNumbers(UInt64(rows))
-  let x = TestMatrix<Scalar>(rows, columns) { _, _ in Scalar(numbers.normal()) }
-  let dy = TestMatrix<Scalar>(rows, columns) { _, _ in Scalar(numbers.normal()) }
+  let x = TestMatrix<Scalar>(rows, columns, extra: extra) { _, _ in Scalar(numbers.normal()) }
+  let dy = TestMatrix<Scalar>(rows, columns, extra: extra) { _, _ in Scalar(numbers.normal()) }
   let gamma = (0..<columns).map { _ in Scalar(numbers.uniform() + 0.5) }
   let beta = (0..<columns).map { _ in Scalar(numbers.normal()) }
   let whole = Run(set, x.view, dy.view, gamma: gamma, beta: beta, relu: true, maskInput: true)
@@ -280,6 +280,10 @@ private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
     slicesGiveTheSameBits(Float.self, set, rows: 77, columns: 1100, slices: [0..<40, 1000..<1100])
     slicesGiveTheSameBits(Double.self, set, rows: 77, columns: 1100, slices: [0..<40, 500..<530, 1000..<1100])
     slicesGiveTheSameBits(Float.self, set, rows: 1100, columns: 260, slices: [0..<33, 230..<260])
+    // One right behind the other, rows from memory are asked for early.
+    slicesGiveTheSameBits(Float.self, set, rows: 1100, columns: 260, extra: 0, slices: [0..<33, 230..<260])
+    slicesGiveTheSameBits(Float.self, set, rows: 1100, columns: 140, extra: 0, slices: [0..<33, 120..<140])
+    slicesGiveTheSameBits(Double.self, set, rows: 1100, columns: 140, extra: 0, slices: [0..<33, 120..<140])
   }
 
   @Test(arguments: supportedSets)
