@@ -1,4 +1,5 @@
 import KernelInterface
+import LinearAlgebra
 import RandomNumbers
 import Synchronization
 
@@ -19,8 +20,10 @@ final class ScratchMemory: Sendable {
   /// Memory for `count` scalars, aligned to a cache line, in the scope that runs.
   static func allocate<Scalar>(_ count: Int) -> UnsafeMutablePointer<Scalar> {
     guard let current else { preconditionFailure("scratch matrices are made within ScratchMemory.scope") }
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: max(count, 1) * MemoryLayout<Scalar>.stride, alignment: 64)
+    let byteCount = max(count, 1) * MemoryLayout<Scalar>.stride
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 64)
+    // As the library's own buffers are.
+    LargePages.prefer(memory, byteCount: byteCount)
     let address = UInt(bitPattern: memory)
     current.blocks.withLock { $0.append(address) }
     return memory.bindMemory(to: Scalar.self, capacity: count)
