@@ -28,7 +28,7 @@ struct ByteInputsTests {
   /// The same as `samples`, in numbers.
   private func scalars(_ range: Range<Int> = 0..<150) throws -> Samples<Float> {
     let scale = Float(1.0 / 255)
-    let part = try images.subset(range)
+    let part = images.subset(range)
     let values = part.withUnsafePixels { $0.map { Float($0) * scale } }
     return try Samples(
       Tensor(shape: [range.count, pixels]) { values[$0] }, labels: (0..<range.count).map { Int(part.labels[$0]) })
