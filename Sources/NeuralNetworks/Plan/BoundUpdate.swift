@@ -22,11 +22,7 @@ struct BoundUpdate {
     }
   }
 
-  /// Whether the update can run beside the product that makes its gradient, where the CPU's kernels offer that.
-  @inline(__always)
-  var fusesWithProduct: Bool { if case .adam = rule { true } else { false } }
-
-  /// The numbers of the step where the rule is Adam.
+  /// The numbers of the step where the rule is Adam, whose update can run beside the product that makes its gradient.
   @inline(__always)
   var adam: AdamNumbers? {
     guard case .adam(_, let beta1, let beta2, let epsilon, _) = rule else { return nil }
@@ -38,15 +34,14 @@ struct BoundUpdate {
 
   /// Updates the weights from `start` on with the gradient xᵀ·z + partial.
   @inline(__always)
-  func applyWithProduct<Scalar: NetworkScalar>(
-    to store: ParameterStore<Scalar>, start: Int, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>,
+  static func apply<Scalar: NetworkScalar>(
+    _ adam: AdamNumbers, to store: ParameterStore<Scalar>, start: Int, _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>,
     partial: UnsafeMutablePointer<Scalar>?, sums: UnsafeMutablePointer<Scalar>,
     requests: UnsafeMutablePointer<LineRequests>?, _ fused: WeightGradientKernels<Scalar>.ProductAdam
   ) {
-    guard case .adam(_, let beta1, let beta2, let epsilon, _) = rule else { return }
     fused(
       x, z, UnsafePointer(partial), store.weights.baseAddress + start, store.stateVector(0) + start,
-      store.stateVector(1) + start, sums, alpha, beta1, beta2, epsilon, decay, requests)
+      store.stateVector(1) + start, sums, adam.alpha, adam.beta1, adam.beta2, adam.epsilon, adam.decay, requests)
   }
 
   /// Updates `count` weights from `start` in the store's layout, given their gradients.

@@ -84,6 +84,9 @@ final class ByteInputs<Scalar: NetworkScalar> {
 
   deinit { tiles.deallocate() }
 
+  /// Whether Adam writes the digits with the weights: it updates whole groups of four rows.
+  @inline(__always) var adamWritesDigits: Bool { columns % 4 == 0 }
+
   // MARK: Calling thread
 
   /// Whether a batch of `samples` samples is computed in bytes; drops the digits where `weightsVersion` is another than

@@ -20,7 +20,7 @@ extension ExecutionPlan {
   func finishBytes(_ member: Int, _ bytes: ByteInputs<Scalar>, _ prefetch: inout BatchPrefetch?) {
     let stage = stages[0]
     let blockRows = 64
-    let fuses = update?.adam != nil && stage.input.columns % 4 == 0
+    let fuses = update?.adam != nil && bytes.adamWritesDigits
     for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
       let bound = stage.tiles[tile]
       let width = bound.kernelStride

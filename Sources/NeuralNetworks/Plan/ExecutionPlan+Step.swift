@@ -283,11 +283,11 @@ extension ExecutionPlan {
     let sums = scratch(of: member)
     let gradient = update == nil ? store.gradients.baseAddress + offset : sums + BoundUpdate.productSums
     let target = MatrixView(base: gradient, rows: block.count, columns: width)
-    guard let update, update.fusesWithProduct, let fused = products.transposedWithAdam, products.isWholeVectors(width)
+    guard let adam = update?.adam, let fused = products.transposedWithAdam, products.isWholeVectors(width)
     else {
       prefetch?.advance(weights: block.count * width)
       products.multiplyTransposed(x, z.columns(0..<tile.columns.count), into: target)
-      self.update?.apply(
+      update?.apply(
         to: store, start: offset, count: block.count * width, gradients: gradient, kernels: table.optimizers)
       return
     }
@@ -295,8 +295,8 @@ extension ExecutionPlan {
     let lead = (rows - 1) / TiledProduct.gradientDepth * TiledProduct.gradientDepth
     if lead > 0 { products.multiplyTransposed(x.rows(0..<lead), z.rows(0..<lead), into: target) }
     @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
-      update.applyWithProduct(
-        to: store, start: offset, x.rows(lead..<rows), z.rows(lead..<rows), partial: lead > 0 ? gradient : nil,
+      BoundUpdate.apply(
+        adam, to: store, start: offset, x.rows(lead..<rows), z.rows(lead..<rows), partial: lead > 0 ? gradient : nil,
         sums: sums, requests: requests, fused)
     }
     if prefetch?.isTime(weights: block.count * width, samples: rows - lead, tile: BoundUpdate.productSums) == true {

@@ -201,7 +201,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.indices = indices
     self.step = step
     sampleCount = samples
-    let keepsDigits = task != .train || update?.adam != nil
+    let keepsDigits = task != .train || (update?.adam != nil && byteInputs?.adamWritesDigits == true)
     bytes =
       byteInputs?.begins(
         source.inputs, samples: samples, keepsDigits: keepsDigits, weightsVersion: store.weightsVersion) == true
