@@ -7,7 +7,7 @@ extension BenchmarkSuites {
   /// Answers of 784-128-64-10 (ReLU, batch normalization after it) by batch: textbook loops, one call of BLAS for each
   /// product with a pass for each operation, and a predictor.
   ///
-  /// BLAS and the predictor have as many threads as there are processors, at most 8.
+  /// The inputs are pixels: bytes over 255. BLAS and the predictor have as many threads as there are processors, at most 8.
   public func inference() throws {
     for batch in isQuick ? [1, 32, 256] : [1, 8, 32, 256, 10_000] { try inference(batch, as: Float.self) }
     try inference(32, as: Double.self)

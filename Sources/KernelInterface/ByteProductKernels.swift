@@ -39,10 +39,15 @@ public final class ByteProductKernels<Scalar>: @unchecked Sendable {
       Double, UnsafeMutablePointer<LineRequests>?
     ) -> Bool
 
+  /// `(x, count, bytes)`: whether each of `count` scalars is k/255 for a whole k from 0 to 255, rounded once or as the
+  /// product of k and the rounded 1/255; writes each k, and zeros up to the next multiple of 16.
+  public var recognize: (@Sendable (UnsafePointer<Scalar>, Int, UnsafeMutablePointer<UInt8>) -> Bool)?
+
   init() {}
 
   /// Leaves none.
   public func remove() {
+    recognize = nil
     gather = nil
     takeApart = nil
     multiply = nil
@@ -100,6 +105,10 @@ public struct DigitColumns<Scalar>: @unchecked Sendable {
     self.groups = groups
   }
 
+  /// Columns of a vector.
+  public static var columnsOfVector: Int { 16 }
+  /// Bytes of a group: three digits of four rows of a vector.
+  public static var groupBytes: Int { 3 * 4 * columnsOfVector }
   /// Bytes of the digits of `rows` rows and `vectors` vectors.
-  public static func digitBytes(rows: Int, vectors: Int) -> Int { vectors * ((rows + 3) / 4) * 192 }
+  public static func digitBytes(rows: Int, vectors: Int) -> Int { vectors * ((rows + 3) / 4) * groupBytes }
 }

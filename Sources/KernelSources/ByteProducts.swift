@@ -4,7 +4,8 @@
   internal import CKernelShims
   import KernelInterface
 
-  private let columnsOfVector = 16
+  private var columnsOfVector: Int { DigitColumns<Scalar>.columnsOfVector }
+  private var groupBytes: Int { DigitColumns<Scalar>.groupBytes }
 
   func gatherByteRows(
     _ source: UnsafePointer<UInt8>, _ indices: UnsafePointer<Int32>, _ columns: Int, _ first: Int, _ samples: Int,
@@ -51,8 +52,8 @@
   ) -> Bool {
     var gradients = digitColumns(z)
     var weights = lam_byte_weights(
-      w: w, m: m, v: v, digits: columns.digits + first / 4 * 192, group_stride: Int64(columns.groups * 192),
-      units: columns.units, largest: largest)
+      w: w, m: m, v: v, digits: columns.digits + first / 4 * groupBytes,
+      group_stride: Int64(columns.groups * groupBytes), units: columns.units, largest: largest)
     var step = lam_adam_step(alpha, beta1, beta2, epsilon, decay)
     // Its fields are those of the C structure, in the same order.
     let lines = UnsafeMutableRawPointer(requests)?.assumingMemoryBound(to: lam_line_requests.self)
@@ -65,9 +66,13 @@
     return true
   }
 
+  func recognizeBytes(_ x: ConstPointer, _ count: Int, _ bytes: UnsafeMutablePointer<UInt8>) -> Bool {
+    lam_recognize_bytes(x, Int64(count), bytes)
+  }
+
   @inline(__always)
   private func digits(of columns: DigitColumns<Scalar>, _ vector: Int) -> UnsafeMutablePointer<Int8> {
-    columns.digits + vector * columns.groups * 192
+    columns.digits + vector * columns.groups * groupBytes
   }
 
   @inline(__always)

@@ -64,6 +64,7 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.byteProducts.multiply = multiplyBytes
     table.byteProducts.gradient = byteGradient
     table.byteProducts.gradientAdam = byteGradientAdam
+    table.byteProducts.recognize = recognizeBytes
   #endif
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits

@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import LinearAlgebra
 import NeuralNetworks
 import RandomNumbers
@@ -132,6 +133,67 @@ struct PredictorTests {
     let many: Tensor<Scalar> = InferenceFixtures.inputs(3000, example.inputShape)
     let expected = try predictors[0].predict(many)
     for predictor in predictors.dropFirst() { #expect(try predictor.predict(many) == expected) }
+  }
+
+  @Test("Images among other samples are multiplied as bytes", arguments: [64, 70, 133, 784])
+  func images(width: Int) throws {
+    let layers: [any Layer] = [
+      Dense(50, activation: .relu), BatchNormalization(), Dense(20, activation: .gelu), BatchNormalization(), Dense(10),
+    ]
+    let model: Sequential<Float> = try InferenceFixtures.model(layers, inputShape: [width])
+    let predictors = try [1, 2].map { try model.predictor(threads: $0) }
+    let tolerance = try #require(predictors[0].foldingReport?.tolerance)
+    let count = 203
+    let bytes = (0..<count * width).map { UInt8(truncatingIfNeeded: $0 &* 193 &+ $0 >> 7) }
+    // Both ways of scaling, and samples of which one pixel is none, in runs of all lengths.
+    func isImage(_ sample: Int) -> Bool { sample % 7 != 3 && sample % 31 < 20 }
+    let mixed = Tensor<Float>(shape: [count, width]) { place in
+      let (sample, byte) = (place / width, Float(bytes[place]))
+      let pixel = sample % 2 == 0 ? byte / 255 : byte * (1 / 255)
+      return place % width == sample % width && !isImage(sample) ? pixel + 0.3 : pixel
+    }
+    let outputs = try predictors[0].predict(mixed).scalars
+    #expect(InferenceFixtures.difference(outputs, try InferenceFixtures.planOutputs(model, mixed)) <= tolerance)
+    // The bytes themselves give the same bits, where the CPU multiplies bytes.
+    var ofBytes = [Float](repeating: -1, count: outputs.count)
+    try bytes.withUnsafeBufferPointer { bytes in
+      try ofBytes.withUnsafeMutableBufferPointer { try predictors[1].predict(bytes, into: $0) }
+    }
+    for sample in 0..<count {
+      let range = sample * 10..<(sample + 1) * 10
+      let (one, other) = (Array(outputs[range]), Array(ofBytes[range]))
+      if !isImage(sample) {
+        #expect(one != other)
+      } else if try Float.kernels().byteProducts.multiply != nil {
+        #expect(one == other, "sample \(sample)")
+      } else {
+        #expect(InferenceFixtures.difference(one, other) <= tolerance)
+      }
+      let alone = try Tensor<Float>(
+        shape: [1, width], scalars: Array(mixed.scalars[sample * width..<(sample + 1) * width]))
+      #expect(try predictors[0].predict(alone).scalars == one)
+    }
+    for samples in [2, 15, 16, 47, 48, 49, 202] {
+      let part = try Tensor<Float>(shape: [samples, width], scalars: Array(mixed.scalars.prefix(samples * width)))
+      #expect(try predictors[samples % 2].predict(part).scalars == Array(outputs.prefix(samples * 10)))
+    }
+  }
+
+  @Test("Bytes of other scales and offsets", arguments: [(1.0, 0.0), (0.01, 0), (-0.02, 0), (0.01, -1.5)])
+  func scaledBytes(scale: Double, offset: Double) throws {
+    let model: Sequential<Float> = try InferenceFixtures.model(
+      [Dense(50, activation: .relu), BatchNormalization(), Dense(10)], inputShape: [99])
+    let predictor = try model.predictor(threads: 2)
+    let bytes = (0..<77 * 99).map { UInt8(truncatingIfNeeded: $0 &* 193 &+ $0 >> 7) }
+    let scaled = Tensor<Float>(shape: [77, 99]) { Float(bytes[$0]) * Float(scale) + Float(offset) }
+    var outputs = [Float](repeating: -1, count: 770)
+    try bytes.withUnsafeBufferPointer { bytes in
+      try outputs.withUnsafeMutableBufferPointer {
+        try predictor.predict(bytes, scale: scale, offset: offset, into: $0)
+      }
+    }
+    let tolerance = try #require(predictor.foldingReport?.tolerance)
+    #expect(InferenceFixtures.difference(outputs, try InferenceFixtures.planOutputs(model, scaled)) <= tolerance)
   }
 
   @Test("Many threads at once get what one gets")

@@ -59,4 +59,6 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CLayerProductShims.h"
 #include "CDotProductShims.h"
 #include "CByteProductShims.h"
+#include "CByteGradientShims.h"
+#include "CByteRecognitionShims.h"
 #include "CKernelGradientShims.h"

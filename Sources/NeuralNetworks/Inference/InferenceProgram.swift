@@ -19,6 +19,8 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
   let convertedStride: Int
   let scratchScalars: Int
   let scratchCount: Int
+  /// Multiplies inputs that are images; nil where none are expected to gain by it.
+  let images: ImageInputs<Scalar>?
 
   private var memory: [AlignedBuffer<Scalar>] = []
 
@@ -48,11 +50,22 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
       if case .scratch(let index) = step.destination { max(most, index + 1) } else { most }
     }
     scratchScalars = (blockSamples * largest + 63) / 32 * 32
+    images = blockSamples <= ImageInputs<Scalar>.mostSamples ? Self.images(graph, bound) : nil
     steps = .allocate(capacity: bound.count)
     _ = steps.initialize(from: bound)
   }
 
   deinit { steps.deallocate() }
+
+  /// Nil also where anything but the first product reads the inputs.
+  private static func images(
+    _ graph: InferenceGraph<Scalar>, _ steps: [InferenceStep<Scalar>]
+  ) -> ImageInputs<Scalar>? {
+    guard case .dense(let dense)? = graph.operations.first?.kind, steps[0].inputRows == 1,
+      !steps.contains(where: { $0.kind == .addition && $0.shortcut == .input })
+    else { return nil }
+    return ImageInputs(kernel: dense.kernel.view, table: graph.table)
+  }
 }
 
 /// The kernels that a prediction calls, copied out of the table so that calling one touches no shared reference count.

@@ -13,6 +13,9 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   private let scratch: AlignedBuffer<Scalar>
   private let scratchPerMember: Int
   private let indices: AlignedBuffer<Int32>
+  /// Samples of bytes, for each member.
+  private let imageRows: AlignedBuffer<UInt8>
+  private let imageBytesPerMember: Int
   private let nextSample = Atomic<Int>(0)
 
   // The call at hand.
@@ -31,6 +34,8 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     scratch = AlignedBuffer(uninitializedCapacity: members * scratchPerMember + 32)
     indices = AlignedBuffer(uninitializedCapacity: program.blockSamples)
     for index in 0..<program.blockSamples { indices.baseAddress[index] = Int32(index) }
+    imageBytesPerMember = program.blockSamples * (program.images?.stride ?? 0)
+    imageRows = AlignedBuffer(zeroedCapacity: members * imageBytesPerMember)
     inputs = .scalars(scratch.baseAddress)
     output = scratch.baseAddress
   }
@@ -79,16 +84,20 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     while true {
       let first = nextSample.add(samplesPerPiece, ordering: .relaxed).oldValue
       if first >= samples { return }
-      runBlock(first, min(samplesPerPiece, samples - first), base)
+      runBlock(
+        first, min(samplesPerPiece, samples - first), base, imageRows.baseAddress + member * imageBytesPerMember)
     }
   }
 
   /// All steps for `count` samples from `first`.
   @inline(__always)
-  private func runBlock(_ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>) {
+  private func runBlock(
+    _ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
+  ) {
     let program = program
     let activations = scratch + (scratchPerMember - program.scratchCount * program.scratchScalars)
-    let (input, inputStride) = blockInput(first, count, scratch)
+    let images = blockImages(first, count, imageRows)
+    let (input, inputStride) = images.isWhole ? (scratch, 0) : blockInput(first, count, scratch)
     @inline(__always)
     func base(_ place: InferenceStep<Scalar>.Place) -> UnsafeMutablePointer<Scalar> {
       switch place {
@@ -105,11 +114,62 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
       let y = MatrixView(
         base: base(step.destination), rows: count * step.outputRows, columns: step.outputColumns,
         stride: step.outputStride)
+      if index == 0, images.samples != 0, let weights = step.weights {
+        multiply(x, weights, imageRows, images, into: y)
+        finishDense(step, y)
+        continue
+      }
       run(
         step, x, y,
         shortcut: MatrixView(
           base: base(step.shortcut), rows: x.rows, columns: x.columns,
           stride: step.shortcut == .input && step.inputRows == 1 ? inputStride : step.shortcutStride))
+    }
+  }
+
+  /// The samples of a block that are bytes, the first in the lowest bit, and what a byte counts.
+  private struct BlockImages {
+    var samples: UInt64 = 0
+    var scale = 1.0
+    /// Whether all are.
+    var isWhole = false
+  }
+
+  /// Finds the block's images and writes their bytes.
+  @inline(__always)
+  private func blockImages(_ first: Int, _ count: Int, _ rows: UnsafeMutablePointer<UInt8>) -> BlockImages {
+    guard let images = program.images else { return BlockImages() }
+    let all = UInt64.max >> UInt64(UInt64.bitWidth - count)
+    switch inputs {
+    case .bytes(let bytes, let scale, let offset) where offset == 0 && scale.isFinite:
+      images.copy(bytes + first * program.inputCount, count, into: rows)
+      return BlockImages(samples: all, scale: scale, isWhole: true)
+    case .scalars(let scalars):
+      let samples = images.recognized(scalars + first * program.inputCount, count, into: rows)
+      return BlockImages(samples: samples, scale: 1.0 / 255, isWhole: samples == all)
+    default: return BlockImages()
+    }
+  }
+
+  /// y = x·W, of images as bytes.
+  @inline(__always)
+  private func multiply(
+    _ x: MatrixView<Scalar>, _ weights: UnsafePointer<Scalar>, _ rows: UnsafeMutablePointer<UInt8>,
+    _ images: BlockImages, into y: MatrixView<Scalar>
+  ) {
+    var row = 0
+    while row < y.rows {
+      let left = images.samples >> UInt64(row)
+      let areImages = left & 1 == 1
+      // As many as are of one kind.
+      let run = min(y.rows - row, (areImages ? ~left : left).trailingZeroBitCount)
+      let part = row..<row + run
+      if areImages {
+        program.images?.multiply(rows, part, scale: images.scale, into: y.rows(part))
+      } else {
+        program.kernels.multiply(x.rows(part), weights, y.rows(part))
+      }
+      row = part.upperBound
     }
   }
 
@@ -141,13 +201,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     switch step.kind {
     case .dense:
       if let weights = step.weights { kernels.multiply(x, weights, y) }
-      if step.activation.gradientNeedsInput {
-        // With a bias the kernel would leave x + bias behind for a gradient, which takes a matrix of its own.
-        if let bias = step.bias { kernels.activate(y, bias, y, .linear, 0) }
-        kernels.activate(y, nil, y, step.activation, step.alpha)
-      } else if step.bias != nil || step.activation != .linear {
-        kernels.activate(y, step.bias, y, step.activation, step.alpha)
-      }
+      finishDense(step, y)
     case .activation: kernels.activate(x, nil, y, step.activation, step.alpha)
     case .normalization:
       if let mean = step.mean, let low = step.meanLow, let inverse = step.inverseDeviation {
@@ -158,6 +212,19 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     case .custom:
       let custom = program.customOperations[step.customIndex]
       custom.layer.forward(x, parameters: custom.parameters, output: y, mode: .inference)
+    }
+  }
+
+  /// y = f(y + b).
+  @inline(__always)
+  private func finishDense(_ step: InferenceStep<Scalar>, _ y: MatrixView<Scalar>) {
+    let kernels = program.kernels
+    if step.activation.gradientNeedsInput {
+      // With a bias the kernel would leave x + bias behind for a gradient, which takes a matrix of its own.
+      if let bias = step.bias { kernels.activate(y, bias, y, .linear, 0) }
+      kernels.activate(y, nil, y, step.activation, step.alpha)
+    } else if step.bias != nil || step.activation != .linear {
+      kernels.activate(y, step.bias, y, step.activation, step.alpha)
     }
   }
 }

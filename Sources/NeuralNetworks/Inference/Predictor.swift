@@ -15,6 +15,9 @@ import Synchronization
 /// on the caller's, and so is a large one while another call has those threads. An output's bits depend on its sample and
 /// the instruction set alone: not on the batch it comes in, nor on threads. (Layers of your own excepted: they see up to
 /// `maximumBatch` samples at once, on the caller's thread, and must bear being called from several.)
+///
+/// With AVX-512 VNNI a first layer of 48 units or more multiplies images as bytes, exactly: those given as bytes without
+/// an offset, and samples of `Float` that consist of bytes over 255.
 public final class Predictor<Scalar: NetworkScalar>: Sendable {
   /// Shape of one sample of the input.
   public let inputShape: [Int]

@@ -10,7 +10,8 @@ import Synchronization
 /// cannot help: at once where another member is on the same processor (more threads than processors; a second program),
 /// else after 50 µs. It yields first, the cheapest way to let a member of its own go on. Yielding also lets other
 /// programs pass, each for milliseconds, so where it took long the member sleeps until it is woken, for the next waits
-/// as well: a sleeper keeps its claim to processor time.
+/// as well: a sleeper keeps its claim to processor time. And it sleeps once in a while where yields go well: the system
+/// leaves two threads that yield to each other on one processor for seconds, but wakes one on a processor that is idle.
 struct TeamBarrier: @unchecked Sendable {
   private let size: Int
   private let memory: UnsafeMutableRawPointer
@@ -29,7 +30,7 @@ struct TeamBarrier: @unchecked Sendable {
   /// Yields before a member sleeps, and the time from which on one counts as long.
   private static let yields = 2
   private static let longYield: UInt64 = 300_000
-  /// Waits without a yield after a long one, at first and at most, and quick yields that halve them.
+  /// Waits without a yield after a long one, at first and at most, and quick yields that halve them and end in a sleep.
   private static let leastPause = 64
   private static let mostPause = 32_768
   private static let quickYields = 256
@@ -125,11 +126,16 @@ struct TeamBarrier: @unchecked Sendable {
     return false
   }
 
-  /// Yields where that has worked lately; returns whether `other` has arrived.
+  /// Yields where that has worked lately, but for one wait in so many; returns whether `other` has arrived.
   private func yield(_ member: Int, for other: Int, _ generation: UInt32) -> Bool {
     let record = record(of: member)
     if record.pointee.left > 0 {
       record.pointee.left -= 1
+      return false
+    }
+    if record.pointee.quick == Self.quickYields {
+      record.pointee.quick = 0
+      record.pointee.pause = max(record.pointee.pause / 2, Self.leastPause)
       return false
     }
     var before = lamina_nanoseconds()
@@ -145,10 +151,6 @@ struct TeamBarrier: @unchecked Sendable {
       before = after
       if arrived {
         record.pointee.quick += 1
-        if record.pointee.quick == Self.quickYields {
-          record.pointee.quick = 0
-          record.pointee.pause = max(record.pointee.pause / 2, Self.leastPause)
-        }
         return true
       }
     }

@@ -1,0 +1,278 @@
+// Gradients of a kernel whose inputs are bytes, with and without Adam; included by CKernelShims.h.
+#pragma once
+#include "CAdamShims.h"
+#include "CByteProductShims.h"
+
+#ifdef LAMINA_BYTE_PRODUCTS
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+// MARK: dW = scale·xᵀ·z
+
+/// Copies rows of bytes, and puts four samples of a column side by side.
+///
+/// In `quads` sixteen columns of a group of samples are a line, and the lines of a block of columns follow one another:
+/// a block of columns is read from one end to the other. Samples that are missing in the last group are 0 there.
+LAM_BYTES_APART void lam_gather_byte_rows(const uint8_t *source, const int32_t *indices, int64_t columns, int64_t first,
+                                          int64_t samples, uint8_t *rows, int64_t stride, uint8_t *quads,
+                                          int64_t groups) {
+  for (int64_t sample = first; sample < first + samples; sample += 4) {
+    uint8_t *to = rows + sample * stride;
+    const int64_t count = first + samples - sample < 4 ? first + samples - sample : 4;
+    for (int64_t i = 0; i < count; ++i) {
+      const uint8_t *from = source + (int64_t)indices[sample + i] * columns;
+      int64_t c = 0;
+      for (; c + 64 <= columns; c += 64) lam_store_integers(to + i * stride + c, lam_load_integers(from + c));
+      for (; c + 16 <= columns; c += 16)
+        *(lam_sixteen_bytes *)(to + i * stride + c) = *(const lam_sixteen_bytes *)(from + c);
+      for (; c < columns; ++c) to[i * stride + c] = from[c];
+    }
+    const lam_sixteen_bytes none = {};
+    uint8_t *line = quads + sample / 4 * 64;
+    for (int64_t c = 0; c < columns; c += 16) {
+      const lam_sixteen_bytes r0 = *(const lam_sixteen_bytes *)(to + c);
+      const lam_sixteen_bytes r1 = count > 1 ? *(const lam_sixteen_bytes *)(to + stride + c) : none;
+      const lam_sixteen_bytes r2 = count > 2 ? *(const lam_sixteen_bytes *)(to + 2 * stride + c) : none;
+      const lam_sixteen_bytes r3 = count > 3 ? *(const lam_sixteen_bytes *)(to + 3 * stride + c) : none;
+#define LAM_LOW_BYTES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define LAM_HIGH_BYTES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define LAM_LOW_PAIRS 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23
+#define LAM_HIGH_PAIRS 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31
+      const lam_sixteen_bytes low01 = __builtin_shufflevector(r0, r1, LAM_LOW_BYTES);
+      const lam_sixteen_bytes low23 = __builtin_shufflevector(r2, r3, LAM_LOW_BYTES);
+      const lam_sixteen_bytes high01 = __builtin_shufflevector(r0, r1, LAM_HIGH_BYTES);
+      const lam_sixteen_bytes high23 = __builtin_shufflevector(r2, r3, LAM_HIGH_BYTES);
+      *(lam_sixteen_bytes *)line = __builtin_shufflevector(low01, low23, LAM_LOW_PAIRS);
+      *(lam_sixteen_bytes *)(line + 16) = __builtin_shufflevector(low01, low23, LAM_HIGH_PAIRS);
+      *(lam_sixteen_bytes *)(line + 32) = __builtin_shufflevector(high01, high23, LAM_LOW_PAIRS);
+      *(lam_sixteen_bytes *)(line + 48) = __builtin_shufflevector(high01, high23, LAM_HIGH_PAIRS);
+      line += groups * 64;
+    }
+  }
+}
+
+/// Sums of four rows of dW and sixteen columns; a C array of vectors in registers, because every index is constant.
+typedef struct { lam_integers at[4][3]; } lam_quad_sums;
+
+LAM_BYTES_INLINE void lam_add_group(lam_quad_sums *sums, const uint8_t *x, const int8_t *z) {
+  lam_integers digit[3];
+  LAM_UNROLL for (int d = 0; d < 3; ++d) digit[d] = lam_load_integers(z + d * 64);
+  LAM_UNROLL for (int r = 0; r < 4; ++r) {
+    const lam_integers bytes = (lam_integers)*(const lam_unaligned_int32 *)(x + r * 4);
+    LAM_UNROLL for (int d = 0; d < 3; ++d) sums->at[r][d] = lam_add_byte_products(sums->at[r][d], bytes, digit[d]);
+  }
+}
+
+/// Groups up to which two digits' sums together fit 32 bits: 4·60·255·128·257 < 2³¹.
+#define LAM_FEW_GROUPS 60
+
+LAM_BYTES_INLINE lam_vector lam_value_of_few(const lam_integers sum[3], lam_vector unit, lam_vector high_unit) {
+  return lam_multiply_add(lam_floats_of(sum[2]), high_unit, lam_floats_of((sum[1] << 8) + sum[0]) * unit);
+}
+
+LAM_BYTES_INLINE void lam_values_of_quad(const lam_quad_sums *sums, int64_t groups, lam_vector unit,
+                                         lam_vector value[4]) {
+  if (groups <= LAM_FEW_GROUPS) {
+    const lam_vector high = unit * (lam_vector)65536.0f;
+    LAM_UNROLL for (int r = 0; r < 4; ++r) value[r] = lam_value_of_few(sums->at[r], unit, high);
+  } else {
+    LAM_UNROLL for (int r = 0; r < 4; ++r) value[r] = lam_value_of_sums(sums->at[r], unit);
+  }
+}
+
+/// Where the digits of z's columns and their units lie: `vectors` times sixteen columns, group after group.
+typedef struct {
+  const int8_t *digits;
+  const float *units;
+  int64_t vectors;
+  int64_t groups;
+} lam_digit_columns;
+
+/// Rows `first` … `first + rows` of y = scale·xᵀ·z, `first` a multiple of 4; y is the address of row `first`.
+LAM_BYTES_APART void lam_byte_gradient(const uint8_t *quads, int64_t first, int64_t rows, const lam_digit_columns *z,
+                                       float scale, float *y, int64_t y_stride) {
+  const int64_t groups = z->groups;
+  for (int64_t row = 0; row < rows; row += 4) {
+    const int64_t k = first + row;
+    const uint8_t *x = quads + k / 16 * groups * 64 + k % 16 * 4;
+    for (int64_t v = 0; v < z->vectors; ++v) {
+      lam_quad_sums sums = {};
+      const int8_t *digits = z->digits + v * groups * LAM_GROUP_BYTES;
+      for (int64_t g = 0; g < groups; ++g) lam_add_group(&sums, x + g * 64, digits + g * LAM_GROUP_BYTES);
+      lam_vector value[4];
+      lam_values_of_quad(&sums, groups, lam_load(z->units + v * LAM_LANES) * (lam_vector)scale, value);
+      LAM_UNROLL for (int r = 0; r < 4; ++r) {
+        if (row + r < rows) lam_store(y + (row + r) * y_stride + v * LAM_LANES, value[r]);
+      }
+    }
+  }
+}
+
+// MARK: dW and Adam
+
+/// Lines to be asked for: the fields of `LineRequests`.
+typedef struct {
+  const uint8_t *base;
+  const int32_t *indices;
+  int64_t bytes_per_row;
+  int64_t lines_per_row;
+  int64_t row;
+  int64_t line;
+  int64_t left;
+} lam_line_requests;
+
+LAM_BYTES_INLINE void lam_ask_for_next(lam_line_requests *requests) {
+  const int64_t last = requests->bytes_per_row - 1, offset = requests->line * 64;
+  __builtin_prefetch(
+      requests->base + requests->indices[requests->row] * requests->bytes_per_row + (offset < last ? offset : last), 0, 2);
+  requests->left -= 1;
+  requests->line += 1;
+  if (requests->line == requests->lines_per_row) {
+    requests->line = 0;
+    requests->row += 1;
+  }
+}
+
+/// Weights with their moments, sixteen columns a vector, `vectors` vectors a row, and where their digits go.
+typedef struct {
+  float *w, *m, *v;
+  int8_t *digits;
+  int64_t group_stride;
+  const float *units;
+  float *largest;
+} lam_byte_weights;
+
+/// Four rows of sixteen columns that wait for their update.
+typedef struct {
+  lam_vector gradient[4];
+  int64_t place;
+  int64_t vector;
+  int8_t *digits;
+} lam_pending_quad;
+
+/// A row's update under way: the square root takes as long as the products of a group of samples.
+typedef struct { lam_vector scaled_first, root; } lam_row_update;
+
+LAM_BYTES_INLINE lam_row_update lam_begin_update(const lam_adam_step *step, lam_vector g, float *m, float *v) {
+  const lam_vector old_first = lam_load(m), old_second = lam_load(v);
+  const lam_vector first = lam_multiply_add((lam_vector)step->new_first, g - old_first, old_first);
+  const lam_vector second =
+      lam_multiply_add((lam_vector)step->new_second, lam_multiply_add(g, g, -old_second), old_second);
+  lam_store(m, first);
+  lam_store(v, second);
+  return (lam_row_update){(lam_vector)step->alpha * first, lam_sqrt(second)};
+}
+/// Returns the new weights.
+LAM_BYTES_INLINE lam_vector lam_end_update(const lam_adam_step *step, lam_row_update row, float *w, bool decays) {
+  const lam_vector divisor = lam_min(row.root + (lam_vector)step->epsilon, (lam_vector)1e30f);
+  const lam_vector updated =
+      lam_add_quotient(lam_load(w), (lam_vector)step->decay, row.scaled_first, divisor, decays);
+  lam_store(w, updated);
+  return updated;
+}
+
+/// Where a tile has come to among the groups of samples.
+typedef struct {
+  const uint8_t *x;
+  const int8_t *z;
+} lam_group_cursor;
+
+LAM_BYTES_INLINE void lam_add_groups(lam_quad_sums *sums, lam_group_cursor *at, int64_t count) {
+  for (; count > 0; --count) {
+    lam_add_group(sums, at->x, at->z);
+    at->x += 64;
+    at->z += LAM_GROUP_BYTES;
+  }
+}
+
+/// Updates the four rows that wait, beside the products of most groups: each row in two parts and its digits in a third,
+/// so that none waits for the one before.
+LAM_BYTES_INLINE void lam_update_quad(const lam_pending_quad *pending, const lam_byte_weights *weights,
+                                      const lam_adam_step *step, int64_t width, bool decays, lam_quad_sums *sums,
+                                      lam_group_cursor *at, int64_t groups) {
+  const int64_t column = pending->vector * LAM_LANES;
+  const lam_vector units_in_one = lam_units_in_one(lam_load(weights->units + column));
+  lam_integers largest = lam_load_integers(weights->largest + column), term[4];
+  lam_row_update row[4];
+  lam_vector updated[4];
+  const int64_t share = groups / 4;
+  // Row r begins at stage r, ends at r + 1 and is taken apart at r + 2.
+  LAM_UNROLL for (int stage = 0; stage < 6; ++stage) {
+    if (stage < 4) {
+      const int64_t place = pending->place + stage * width;
+      row[stage] = lam_begin_update(step, pending->gradient[stage], weights->m + place, weights->v + place);
+    }
+    if (stage >= 1 && stage < 5) {
+      const int r = stage - 1;
+      updated[r] = lam_end_update(step, row[r], weights->w + pending->place + r * width, decays);
+    }
+    if (stage >= 2) {
+      const int r = stage - 2;
+      largest = lam_larger(largest, lam_magnitude_bits(updated[r]));
+      term[r] = lam_digits(updated[r], units_in_one);
+    }
+    if (stage < 4) lam_add_groups(sums, at, share);
+  }
+  lam_store_group(pending->digits, term);
+  lam_store_integers(weights->largest + column, largest);
+}
+
+LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const uint8_t *quads, int64_t first, int64_t rows,
+                                                  const lam_digit_columns *z, float scale,
+                                                  const lam_byte_weights *weights, const lam_adam_step *step,
+                                                  lam_line_requests *requests, bool decays) {
+  const int64_t groups = z->groups, vectors = z->vectors, width = vectors * LAM_LANES;
+  lam_pending_quad pending = {};
+  pending.digits = 0;
+  const int64_t tiles = (rows + 3) / 4 * vectors;
+  int64_t row = 0, vector = 0;
+  for (int64_t tile = 0; tile <= tiles; ++tile) {
+    lam_quad_sums sums = {};
+    const int64_t k = first + row;
+    lam_group_cursor at = {quads + k / 16 * groups * 64 + k % 16 * 4, z->digits + vector * groups * LAM_GROUP_BYTES};
+    const bool computes = tile < tiles;
+    int64_t left = computes ? groups : 0;
+    if (pending.digits) {
+      lam_update_quad(&pending, weights, step, width, decays, &sums, &at, left);
+      left %= 4;
+    }
+    if (requests && requests->left > 0) lam_ask_for_next(requests);
+    lam_add_groups(&sums, &at, left);
+    if (!computes) break;
+    lam_values_of_quad(&sums, groups, lam_load(z->units + vector * LAM_LANES) * (lam_vector)scale, pending.gradient);
+    pending.place = row * width + vector * LAM_LANES;
+    pending.vector = vector;
+    pending.digits = weights->digits + vector * weights->group_stride + row / 4 * LAM_GROUP_BYTES;
+    if (++vector == vectors) {
+      vector = 0;
+      row += 4;
+    }
+  }
+}
+
+/// The same with Adam on `rows` rows of weights from `weights` on, `rows` a multiple of 4; afterwards `largest` holds the
+/// bits of the largest magnitudes of before and of the new weights, whose digits are written in units of `units`.
+LAM_BYTES_APART void lam_byte_gradient_adam(const uint8_t *quads, int64_t first, int64_t rows,
+                                            const lam_digit_columns *z, float scale, const lam_byte_weights *weights,
+                                            const lam_adam_step *step, lam_line_requests *requests) {
+  if (step->decay == 1) {
+    lam_byte_gradient_adam_body(quads, first, rows, z, scale, weights, step, requests, false);
+  } else {
+    lam_byte_gradient_adam_body(quads, first, rows, z, scale, weights, step, requests, true);
+  }
+}
+
+/// Whether the units of sixteen columns are those of their largest magnitudes.
+LAM_BYTES_APART bool lam_units_fit(const float *units, const float *largest) {
+  const lam_integers unit = (lam_integers)lam_unit_of_largest(lam_load_integers(largest));
+  const lam_integers same = unit == lam_load_integers(units);
+  for (int i = 0; i < LAM_LANES; ++i) {
+    if (!same[i]) return false;
+  }
+  return true;
+}
+
+#pragma clang diagnostic pop
+
+#endif
