@@ -7,13 +7,20 @@ extension BenchmarkSuites {
   /// Answers of 784-128-64-10 (ReLU, batch normalization after it) by batch: textbook loops, one call of BLAS for each
   /// product with a pass for each operation, and a predictor.
   ///
-  /// The inputs are pixels: bytes over 255. BLAS and the predictor have as many threads as there are processors, at most 8.
+  /// The inputs are pixels, bytes over 255, or normally distributed: a predictor multiplies pixels as bytes where the CPU
+  /// can. BLAS and the predictor have as many threads as there are processors, at most 8.
   public func inference() throws {
-    for batch in isQuick ? [1, 32, 256] : [1, 8, 32, 256, 10_000] { try inference(batch, as: Float.self) }
-    try inference(32, as: Double.self)
+    for batch in isQuick ? [1, 32, 256] : [1, 8, 32, 256, 10_000] {
+      for inputs in InferenceInputs.allCases { try inference(batch, inputs, as: Float.self) }
+    }
+    try inference(32, .normal, as: Double.self)
   }
 
-  private func inference<Scalar: NetworkScalar>(_ batch: Int, as type: Scalar.Type) throws {
+  private enum InferenceInputs: String, CaseIterable { case pixels, normal }
+
+  private func inference<Scalar: NetworkScalar>(
+    _ batch: Int, _ inputs: InferenceInputs, as type: Scalar.Type
+  ) throws {
     let kernels = try Scalar.kernels()
     let threads = team
     let widths = [784, 128, 64, 10]
@@ -21,9 +28,12 @@ extension BenchmarkSuites {
     let predictor = try model.predictor(threads: threads)
     BLAS.prepare()
     try ScratchMemory.scope {
-      let x = ScratchMatrix<Scalar>(batch, widths[0]) { row, column in
-        Double((row &* 31 &+ column &* 17) % 256) / 255
-      }
+      let x: ScratchMatrix<Scalar> =
+        switch inputs {
+        case .pixels:
+          ScratchMatrix(batch, widths[0]) { row, column in Double((row &* 31 &+ column &* 17) % 256) / 255 }
+        case .normal: ScratchMatrix<Float>(normal: batch, widths[0], seed: 5).converted(to: Scalar.self)
+        }
       let network = try InferenceNetwork<Scalar>(widths, rows: batch, from: model)
       // The oracle takes the first rows; all are computed alike.
       let checked = min(batch, 256)
@@ -38,7 +48,7 @@ extension BenchmarkSuites {
         let error = network.output.rows(checked).largestDifference(from: oracle.output) / oracle.output.largest
         // A rounding for each term of each sum on the way; deviations of about 1 magnify them by less than 8.
         var row = BenchmarkRow(
-          suite: "inference", name: "784-128-64-10 relu, bn after, batch \(batch), \(Scalar.precisionName)",
+          suite: "inference", name: "784-128-64-10 relu, bn after, batch \(batch), \(inputs), \(Scalar.precisionName)",
           variant: variant, threads: threads, timing: timing, maxError: error,
           bound: 8 * Double(widths.reduce(0, +)) * Double(Scalar.ulpOfOne))
         row.imagesPerSecond = Double(batch) / timing.median * 1e6

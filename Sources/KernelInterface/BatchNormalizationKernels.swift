@@ -67,24 +67,26 @@ public final class BatchNormalizationKernels<Scalar>: @unchecked Sendable {
       ) -> Void
     )!
 
-  /// `(partials, rows, meanLow, inverseDeviation, gamma, dGamma, dBeta, coefficients)`: dγ and dβ of `rows` rows from two
-  /// rows of doubles for each panel, and three rows of scalars from which `propagate` makes dx.
+  /// `(partials, rows, mean, meanLow, inverseDeviation, gamma, dGamma, dBeta, coefficients)`: dγ and dβ of `rows` rows
+  /// from two rows of doubles for each panel, and what `propagate` makes dx from.
+  ///
+  /// The coefficients are four scalars a column, in whole vectors of columns: those of column 16·v begin at 64·v (Double:
+  /// of 8·v at 32·v).
   public var mergeGradients:
     (
       @Sendable (
-        MatrixView<Double>, Int, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>?, Pointer, Pointer,
-        MatrixView<Scalar>
+        MatrixView<Double>, Int, UnsafePointer<Scalar>, UnsafePointer<Scalar>, UnsafePointer<Scalar>,
+        UnsafePointer<Scalar>?, Pointer, Pointer, Pointer
       ) -> Void
     )!
 
-  /// `(dy, x, mask, mean, coefficients, dx, maskInput, streaming)`: some rows of dx, as `backward` writes them.
+  /// `(dy, x, mask, coefficients, dx, maskInput, streaming)`: some rows of dx, as `backward` writes them.
   ///
-  /// With coefficients o, s and c of a column: dx = c·((dy − o) + s·(x − mean)). `streaming` as in `normalize`.
+  /// With coefficients o, s, c and m of a column: dx = c·((dy − o) + s·(x − m)). `streaming` as in `normalize`.
   public var propagate:
     (
       @Sendable (
-        MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, UnsafePointer<Scalar>, MatrixView<Scalar>,
-        MatrixView<Scalar>, Bool, Bool
+        MatrixView<Scalar>, MatrixView<Scalar>, BitMatrixView?, Pointer, MatrixView<Scalar>, Bool, Bool
       ) -> Void
     )!
 

@@ -11,7 +11,7 @@ import KernelInterface
 
 /// `min` of integers: the library's is generic, and functions as large as these leave a copy of it that all builds share.
 @_transparent
-private func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
+func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
 
 func batchNormalizationBackward(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
@@ -56,7 +56,7 @@ private func backward(
   var first = 0
   while first < dy.columns {
     let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
-    let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
+    let whole = ColumnGradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
       groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
@@ -66,7 +66,7 @@ private func backward(
     if panelRows == NormalizationPanels.blockRows {
       problem.sums(0, dy.rows, whole, block, columns)
     } else {
-      let panel = GradientSums(beta: lam_chunk_panel_beta(&sums), gamma: lam_chunk_panel_gamma(&sums))
+      let panel = ColumnGradientSums(beta: lam_chunk_panel_beta(&sums), gamma: lam_chunk_panel_gamma(&sums))
       var row = 0
       while row < dy.rows {
         problem.sums(row, smaller(row + panelRows, dy.rows), row == 0 ? whole : panel, block, columns)
@@ -75,14 +75,14 @@ private func backward(
       }
     }
     // The block's sums have been used up: their memory takes what dx is made with.
-    let coefficients = Coefficients(offset: block.beta, slope: block.gamma, scale: lam_chunk_scale(&sums))
+    let coefficients = Coefficients(base: lam_chunk_coefficients(&sums))
     var column = 0
     while column < columns {
       let count = smaller(lanes, columns - column)
       finish(
-        perRow, lam_load_doubles(whole.beta + column), lam_load_doubles(whole.gamma + column),
+        perRow, lam_load_doubles(whole.beta + column), lam_load_doubles(whole.gamma + column), mean + first + column,
         meanLow + first + column, inverseDeviation + first + column, offset(gamma, first + column),
-        dGamma + first + column, dBeta + first + column, coefficients.offset(by: column), count)
+        dGamma + first + column, dBeta + first + column, coefficients, at: column, count)
       column += lanes
     }
     if let weights {
@@ -103,7 +103,7 @@ func partialGradients(
   var first = 0
   while first < dy.columns {
     let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
-    let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
+    let panel = ColumnGradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
       groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
@@ -135,10 +135,10 @@ func partialGradients(
 }
 
 func mergeGradients(
-  _ partials: MatrixView<Double>, _ rows: Int, _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer,
-  _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ coefficients: MatrixView<Scalar>
+  _ partials: MatrixView<Double>, _ rows: Int, _ mean: ConstPointer, _ meanLow: ConstPointer,
+  _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer,
+  _ coefficients: Pointer
 ) {
-  let result = Coefficients(coefficients)
   let panelRows = NormalizationPanels.rows(of: rows)
   var column = 0
   while column < partials.columns {
@@ -156,9 +156,8 @@ func mergeGradients(
       row += panelRows
     }
     finish(
-      1 / Double(rows), beta, slope, meanLow + column, inverseDeviation + column, offset(gamma, column),
-      dGamma + column,
-      dBeta + column, result.offset(by: column), count)
+      1 / Double(rows), beta, slope, mean + column, meanLow + column, inverseDeviation + column, offset(gamma, column),
+      dGamma + column, dBeta + column, Coefficients(base: coefficients), at: column, count)
     column += lanes
   }
 }
@@ -170,16 +169,17 @@ private func sumsOfPanel(_ part: UnsafeMutablePointer<Double>, _ rows: Int, _ co
 }
 
 func propagateGradient(
-  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
-  _ coefficients: MatrixView<Scalar>, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool
+  _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ coefficients: Pointer,
+  _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool
 ) {
-  BackwardProblem(dy, x, mask, mean).propagate(Coefficients(coefficients), dx, maskInput, streaming)
+  // The mean is among the coefficients.
+  BackwardProblem(dy, x, mask, coefficients).propagate(Coefficients(base: coefficients), dx, maskInput, streaming)
 }
 
 // MARK: What the two passes share
 
 /// Σ dy and Σ dy·(x − mean) of each column, over a block, over a group of eight rows and of the first row of a pair.
-private struct BlockSums {
+struct BlockSums {
   var beta: Pointer
   var gamma: Pointer
   var groupBeta: Pointer
@@ -189,34 +189,37 @@ private struct BlockSums {
 }
 
 /// The same over a panel or all rows.
-private struct GradientSums {
+struct ColumnGradientSums {
   var beta: UnsafeMutablePointer<Double>
   var gamma: UnsafeMutablePointer<Double>
 }
 
 /// dx = scale·((dy − offset) + slope·(x − mean)): exactly 0 where a single row has nothing to say.
-private struct Coefficients {
-  var offset: Pointer
-  var slope: Pointer
-  var scale: Pointer
+///
+/// The four of a vector of columns lie side by side: apart, they would lie in the same lines of the L1 cache as the rows.
+struct Coefficients {
+  var base: Pointer
 
+  struct Vectors {
+    var offset, slope, scale, mean: Vector
+  }
+
+  /// Those of the columns from `column` on, a whole number of vectors.
   @inline(__always)
-  init(offset: Pointer, slope: Pointer, scale: Pointer) {
-    self.offset = offset
-    self.slope = slope
-    self.scale = scale
+  func vector(at column: Int) -> Vectors {
+    let place = base + 4 &* column
+    return Vectors(
+      offset: lam_load(place), slope: lam_load(place + lanes), scale: lam_load(place + 2 &* lanes),
+      mean: lam_load(place + 3 &* lanes))
   }
 
   @inline(__always)
-  init(_ rows: MatrixView<Scalar>) {
-    offset = rows.base
-    slope = rows.base + rows.stride
-    scale = rows.base + 2 * rows.stride
-  }
-
-  @inline(__always)
-  func offset(by column: Int) -> Coefficients {
-    Coefficients(offset: offset + column, slope: slope + column, scale: scale + column)
+  func store(_ vectors: Vectors, at column: Int) {
+    let place = base + 4 &* column
+    lam_store(place, vectors.offset)
+    lam_store(place + lanes, vectors.slope)
+    lam_store(place + 2 &* lanes, vectors.scale)
+    lam_store(place + 3 &* lanes, vectors.mean)
   }
 }
 
@@ -227,7 +230,7 @@ func comesFromMemory(_ panel: MatrixView<Scalar>) -> Bool {
 }
 
 @inline(__always)
-private func add(_ panel: GradientSums, to whole: GradientSums, _ columns: Int) {
+private func add(_ panel: ColumnGradientSums, to whole: ColumnGradientSums, _ columns: Int) {
   var column = 0
   while column < columns {
     lam_store_doubles(
@@ -241,9 +244,9 @@ private func add(_ panel: GradientSums, to whole: GradientSums, _ columns: Int) 
 /// Writes dγ, dβ and what dx is made with: dx = γ·inverse·(dy − dβ/n − (x − mean − meanLow)·inverse·dγ/n).
 @inline(__always)
 private func finish(
-  _ share: Double, _ beta: lam_doubles, _ products: lam_doubles, _ meanLow: ConstPointer,
-  _ inverseDeviation: ConstPointer,
-  _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer, _ coefficients: Coefficients, _ count: Int
+  _ share: Double, _ beta: lam_doubles, _ products: lam_doubles, _ mean: ConstPointer, _ meanLow: ConstPointer,
+  _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer, _ dBeta: Pointer,
+  _ coefficients: Coefficients, at column: Int, _ count: Int
 ) {
   let inverse = lam_widen(load(inverseDeviation, count))
   let low = lam_widen(load(meanLow, count))
@@ -254,13 +257,14 @@ private func finish(
   let slope = gammaSum * inverse * perRow
   var scale = inverse
   if let gamma { scale *= lam_widen(load(gamma, count)) }
-  store(coefficients.offset, lam_narrow(beta * perRow - slope * low), count)
-  store(coefficients.slope, lam_narrow(-slope), count)
-  store(coefficients.scale, lam_narrow(scale), count)
+  coefficients.store(
+    Coefficients.Vectors(
+      offset: lam_narrow(beta * perRow - slope * low), slope: lam_narrow(-slope), scale: lam_narrow(scale),
+      mean: load(mean, count)), at: column)
 }
 
 /// Some columns of a gradient.
-private struct BackwardProblem {
+struct BackwardProblem {
   var dy: MatrixView<Scalar>
   var x: MatrixView<Scalar>
   /// Where the ReLU after the normalization let its input through; without one, of no use.
@@ -290,339 +294,5 @@ private struct BackwardProblem {
   @inline(__always)
   func centered(_ row: Int, _ column: Int, _ mean: Vector, _ count: Int) -> Vector {
     load(x.base + (row &* x.stride &+ column), count) - mean
-  }
-}
-
-// MARK: The sums
-
-extension BackwardProblem {
-  /// The sums of rows `first` to `last`, by blocks, into `whole`, which holds whole vectors.
-  @_transparent
-  func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int) {
-    if isMasked {
-      sums(first, last, whole, block, columns, masked: true)
-    } else {
-      sums(first, last, whole, block, columns, masked: false)
-    }
-  }
-
-  @_transparent
-  func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int, masked: Bool) {
-    var column = 0
-    while column < columns {
-      lam_store_doubles(whole.beta + column, lam_splat_doubles(0))
-      lam_store_doubles(whole.gamma + column, lam_splat_doubles(0))
-      column += lanes
-    }
-    var row = first
-    while row < last {
-      let end = smaller(row + NormalizationPanels.blockRows, last)
-      sumBlock(block, row, end, columns, masked: masked)
-      column = 0
-      while column < columns {
-        let beta = lam_load_doubles(whole.beta + column) + lam_widen(lam_load(block.beta + column))
-        let gamma = lam_load_doubles(whole.gamma + column) + lam_widen(lam_load(block.gamma + column))
-        lam_store_doubles(whole.beta + column, beta)
-        lam_store_doubles(whole.gamma + column, gamma)
-        column += lanes
-      }
-      row = end
-    }
-  }
-
-  /// The sums of one block, in scalars.
-  @_transparent
-  func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int) {
-    if isMasked {
-      sumBlock(block, first, end, columns, masked: true)
-    } else {
-      sumBlock(block, first, end, columns, masked: false)
-    }
-  }
-
-  @_transparent
-  func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int, masked: Bool) {
-    var column = 0
-    while column < columns {
-      lam_store(block.beta + column, Vector.zero)
-      lam_store(block.gamma + column, Vector.zero)
-      column += lanes
-    }
-    // From memory, rows are asked for in the order in which they lie there: the prefetchers alone lose half of its rate
-    // between the rows of a pair. Where other columns lie between them, rows of less than 2 KiB are taken one by one.
-    let fromMemory = columns >= longRow && comesFromMemory(dy)
-    let ahead = fromMemory && columns == dy.stride && columns == x.stride
-    let oneByOne = fromMemory && !ahead && columns < 2 * longRow
-    let pairs = columns >= 2 * longRow
-    var row = first
-    while row + 8 <= end {
-      if oneByOne {
-        for pair in 0..<4 {
-          let even = row &+ 2 &* pair
-          column = 0
-          while column <= columns - lanes {
-            addFirstOfPair(even, column, block, lanes, masked: masked)
-            column &+= lanes
-          }
-          if column < columns { addFirstOfPair(even, column, block, columns - column, masked: masked) }
-          column = 0
-          while column <= columns - lanes {
-            addSecondOfPair(pair, even &+ 1, column, block, lanes, masked: masked)
-            column &+= lanes
-          }
-          if column < columns { addSecondOfPair(pair, even &+ 1, column, block, columns - column, masked: masked) }
-        }
-      } else if pairs {
-        for pair in 0..<4 {
-          let even = row &+ 2 &* pair
-          column = 0
-          while column <= columns - lanes {
-            if ahead { askForPair(even &+ 8, column) }
-            addPair(pair, even, column, block, lanes, masked: masked)
-            column &+= lanes
-          }
-          if column < columns { addPair(pair, even, column, block, columns - column, masked: masked) }
-        }
-      } else {
-        column = 0
-        while column <= columns - lanes {
-          if ahead { askForEight(row, column) }
-          addEightRows(row, column, block, lanes, masked: masked)
-          column &+= lanes
-        }
-        if column < columns { addEightRows(row, column, block, columns - column, masked: masked) }
-      }
-      row += 8
-    }
-    while row < end {
-      column = 0
-      while column <= columns - lanes {
-        addRow(row, column, block, lanes, masked: masked)
-        column += lanes
-      }
-      if column < columns { addRow(row, column, block, columns - column, masked: masked) }
-      row += 1
-    }
-  }
-
-  /// Σ dy and Σ dy·(x − mean) of two rows, of which the group's sums are made.
-  @_transparent
-  func pairOfRows(
-    _ row: Int, _ column: Int, _ mean: Vector, _ count: Int, _ products: inout Vector, masked: Bool
-  ) -> Vector {
-    let g0 = gradient(row, column, count, masked: masked)
-    let g1 = gradient(row &+ 1, column, count, masked: masked)
-    products = lam_multiply_add(
-      g1, centered(row &+ 1, column, mean, count), g0 * centered(row, column, mean, count))
-    return g0 + g1
-  }
-
-  @_transparent
-  func addEightRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let mean = load(mean + column, count)
-    var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-    let p0 = pairOfRows(row, column, mean, count, &q0, masked: masked)
-    let p1 = pairOfRows(row &+ 2, column, mean, count, &q1, masked: masked)
-    let p2 = pairOfRows(row &+ 4, column, mean, count, &q2, masked: masked)
-    let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
-    lam_store(block.beta + column, lam_load(block.beta + column) + (((p0 + p1) + p2) + p3))
-    lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
-  }
-
-  /// Asks for eight lines of each matrix: the share of `column` in eight rows to come, in their order in memory.
-  @_transparent
-  func askForEight(_ row: Int, _ column: Int) {
-    let place = row &* x.stride &+ aheadOfSums &+ 8 &* column
-    for line in 0..<8 { lam_prefetch_beyond_first(x.base + (place &+ line &* lanes)) }
-    for line in 0..<8 { lam_prefetch_beyond_first(dy.base + (place &+ line &* lanes)) }
-  }
-
-  /// Asks for two lines of each matrix: the share of `column` in the two rows from `row` on, in their order in memory.
-  @_transparent
-  func askForPair(_ row: Int, _ column: Int) {
-    let (input, gradient) = (x.base + row &* x.stride + 2 &* column, dy.base + row &* dy.stride + 2 &* column)
-    for line in 0..<2 {
-      lam_prefetch_beyond_first(input + line &* lanes)
-      lam_prefetch_beyond_first(gradient + line &* lanes)
-    }
-  }
-
-  /// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
-  @_transparent
-  func addPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    var q = Vector.zero
-    let p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
-    addPair(pair, column, block, p, q)
-  }
-
-  /// Sets the first row of a pair aside: the pair's sums are then those of `pairOfRows`.
-  @_transparent
-  func addFirstOfPair(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let g = gradient(row, column, count, masked: masked)
-    lam_store(block.rowBeta + column, g)
-    lam_store(block.rowGamma + column, g * centered(row, column, load(mean + column, count), count))
-  }
-
-  /// Adds pair 0 … 3 of a group of eight rows, of which this is the second row, to the group's sums, and with the last
-  /// these to the block's.
-  @_transparent
-  func addSecondOfPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let g = gradient(row, column, count, masked: masked)
-    let p = lam_load(block.rowBeta + column) + g
-    let q = lam_multiply_add(
-      g, centered(row, column, load(mean + column, count), count), lam_load(block.rowGamma + column))
-    addPair(pair, column, block, p, q)
-  }
-
-  @_transparent
-  func addPair(_ pair: Int, _ column: Int, _ block: BlockSums, _ beta: Vector, _ gamma: Vector) {
-    var (p, q) = (beta, gamma)
-    if pair > 0 {
-      p = lam_load(block.groupBeta + column) + p
-      q = lam_load(block.groupGamma + column) + q
-    }
-    if pair < 3 {
-      lam_store(block.groupBeta + column, p)
-      lam_store(block.groupGamma + column, q)
-    } else {
-      lam_store(block.beta + column, lam_load(block.beta + column) + p)
-      lam_store(block.gamma + column, lam_load(block.gamma + column) + q)
-    }
-  }
-
-  @_transparent
-  func addRow(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let g = gradient(row, column, count, masked: masked)
-    let beta = block.beta + column
-    let gamma = block.gamma + column
-    lam_store(beta, lam_load(beta) + g)
-    lam_store(gamma, lam_multiply_add(g, centered(row, column, load(mean + column, count), count), lam_load(gamma)))
-  }
-}
-
-// MARK: dx
-
-extension BackwardProblem {
-  /// Writes dx, from the last rows to the first: the sums ended with the last, which the cache still holds.
-  @_transparent
-  func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool) {
-    let streams = streaming && canStream(dx)
-    if isMasked {
-      if maskInput {
-        propagate(c, dx, masked: true, maskInput: true, streaming: false)
-      } else if streams {
-        propagate(c, dx, masked: true, maskInput: false, streaming: true)
-      } else {
-        propagate(c, dx, masked: true, maskInput: false, streaming: false)
-      }
-    } else if maskInput {
-      if streams {
-        propagate(c, dx, masked: false, maskInput: true, streaming: true)
-      } else {
-        propagate(c, dx, masked: false, maskInput: true, streaming: false)
-      }
-    } else if streams {
-      propagate(c, dx, masked: false, maskInput: false, streaming: true)
-    } else {
-      propagate(c, dx, masked: false, maskInput: false, streaming: false)
-    }
-    if streams { lam_end_streaming() }
-  }
-
-  @_transparent
-  func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
-    let pairs = dy.columns < longRow
-    var end = dy.rows
-    while end > 0 {
-      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
-      var row = first
-      while pairs && row + 2 <= end {
-        group(c, dx, row, 2, masked: masked, maskInput: maskInput, streaming: streaming)
-        row += 2
-      }
-      while row < end {
-        group(c, dx, row, 1, masked: masked, maskInput: maskInput, streaming: streaming)
-        row += 1
-      }
-      end = first
-    }
-  }
-
-  @_transparent
-  func group(
-    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, _ rows: Int, masked: Bool, maskInput: Bool,
-    streaming: Bool
-  ) {
-    var column = 0
-    while column <= dy.columns - lanes {
-      strip(c, dx, row, rows, column, lanes, masked: masked, maskInput: maskInput, streaming: streaming)
-      column &+= lanes
-    }
-    if column < dy.columns {
-      strip(c, dx, row, rows, column, dy.columns - column, masked: masked, maskInput: maskInput, streaming: false)
-    }
-  }
-
-  @_transparent
-  func strip(
-    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ first: Int, _ rows: Int, _ column: Int, _ count: Int, masked: Bool,
-    maskInput: Bool, streaming: Bool
-  ) {
-    let mean = load(mean + column, count)
-    let offset = load(c.offset + column, count)
-    let slope = load(c.slope + column, count)
-    let scale = load(c.scale + column, count)
-    for row in first..<first &+ rows {
-      let input = load(x.base + (row &* x.stride &+ column), count)
-      let g = gradient(row, column, count, masked: masked) - offset
-      var v = scale * lam_multiply_add(slope, input - mean, g)
-      if maskInput { v = lam_zero_where_not_positive(input, v) }
-      let to = dx.base + (row &* dx.stride &+ column)
-      if streaming { lam_store_streaming(to, v) } else { store(to, v, count) }
-    }
-  }
-}
-
-// MARK: Weights
-
-extension BackwardProblem {
-  /// dx = scale·(dy − w·(offset − slope·(x − mean))) for rows of weight w, one after the other.
-  @inline(__always)
-  fileprivate func propagate(
-    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ weights: UnsafePointer<Double>, _ rowsPerWeight: Int,
-    _ maskInput: Bool
-  ) {
-    for sample in 0..<dy.rows / rowsPerWeight {
-      let weight = Scalar(weights[sample])
-      for row in sample * rowsPerWeight..<(sample + 1) * rowsPerWeight {
-        if isMasked {
-          propagate(c, dx, row, weight, maskInput, masked: true)
-        } else {
-          propagate(c, dx, row, weight, maskInput, masked: false)
-        }
-      }
-    }
-  }
-
-  @inline(__always)
-  private func propagate(
-    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, _ weight: Scalar, _ maskInput: Bool, masked: Bool
-  ) {
-    let weights = splat(weight)
-    var column = 0
-    while column < dy.columns {
-      let count = smaller(lanes, dy.columns - column)
-      let input = load(x.base + (row &* x.stride &+ column), count)
-      var g = gradient(row, column, count, masked: masked)
-      // A row without weight has no part in the statistics, even where it holds no numbers.
-      if weight != 0 {
-        let centred = input - load(mean + column, count)
-        g -= weights * lam_multiply_add(-lam_load(c.slope + column), centred, lam_load(c.offset + column))
-      }
-      var v = lam_load(c.scale + column) * g
-      if maskInput { v = lam_zero_where_not_positive(input, v) }
-      store(dx.base + (row &* dx.stride &+ column), v, count)
-      column += lanes
-    }
   }
 }

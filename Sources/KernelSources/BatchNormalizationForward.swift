@@ -28,9 +28,8 @@ func normalize(
   _ gamma: ConstPointer?, _ beta: ConstPointer?, _ y: MatrixView<Scalar>, _ relu: Bool, _ mask: BitMatrixView?,
   _ streaming: Bool
 ) {
-  var chunk = lam_uninitialized_chunk_pair()
-  let scale = lam_chunk_pair_first(&chunk)!
-  let offset = lam_chunk_pair_second(&chunk)!
+  var chunk = lam_uninitialized_chunk_triple()
+  let parameters = lam_chunk_triple_start(&chunk)!
   let streams = streaming && canStream(y)
   var first = 0
   while first < x.columns {
@@ -41,13 +40,15 @@ func normalize(
       var factor = load(inverseDeviation + (first + column), count)
       if let gamma { factor *= load(gamma + (first + column), count) }
       let low = load(meanLow + (first + column), count)
-      lam_store(scale + column, factor)
-      lam_store(offset + column, lam_multiply_add(-low, factor, load(beta, first + column, count)))
+      let place = parameters + 3 * column
+      lam_store(place, load(mean + (first + column), count))
+      lam_store(place + lanes, factor)
+      lam_store(place + 2 * lanes, lam_multiply_add(-low, factor, load(beta, first + column, count)))
       column += lanes
     }
     let problem = Normalization(
       x: x.base + first, xStride: x.stride, y: y.base + first, yStride: y.stride, rows: x.rows, columns: columns,
-      mean: mean + first, scale: scale, offset: offset, floor: relu ? Vector.zero : splat(-Scalar.infinity),
+      parameters: parameters, floor: relu ? Vector.zero : splat(-Scalar.infinity),
       mask: (mask?.base ?? UnsafeMutablePointer(bitPattern: 64)!) + first / 8, maskStride: mask?.stride ?? 0)
     if mask != nil {
       if streams { problem.run(masked: true, streaming: true) } else { problem.run(masked: true, streaming: false) }
@@ -74,6 +75,15 @@ func canStream(_ y: MatrixView<Scalar>) -> Bool {
 // `@_transparent` here and in the passes beside it: merely asked to inline, the compiler keeps one loop for all flags,
 // which asks of every vector whether there is a mask and whether to stream.
 
+/// Where a pass over rows goes next that begins where the sums before it ended: blocks from the last to the first, whose
+/// rows the caches still hold; past the caches from the first to the last, in the order that memory likes best.
+@inline(__always)
+func blockOfPass(_ number: Int, rows: Int, streaming: Bool) -> (first: Int, end: Int) {
+  let blocks = (rows &+ NormalizationPanels.blockRows &- 1) / NormalizationPanels.blockRows
+  let first = (streaming ? number : blocks &- 1 &- number) &* NormalizationPanels.blockRows
+  return (first, min(first &+ NormalizationPanels.blockRows, rows))
+}
+
 /// A chunk of columns: y = (x − mean)·scale + offset, where offset = β − meanLow·scale.
 private struct Normalization {
   var x: Pointer
@@ -82,65 +92,117 @@ private struct Normalization {
   var yStride: Int
   var rows: Int
   var columns: Int
-  var mean: ConstPointer
-  var scale: Pointer
-  var offset: Pointer
+  /// Mean, scale and offset of each vector of columns side by side: apart, they would lie in the same lines of the L1
+  /// cache as the rows.
+  var parameters: Pointer
   /// 0 with ReLU, else −∞.
   var floor: Vector
   var mask: UnsafeMutablePointer<UInt8>
   var maskStride: Int
 
-  /// Blocks of rows from the last to the first: the moments before it ended with the last, which the cache still holds.
   @_transparent
   func run(masked: Bool, streaming: Bool) {
     // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
     let pairs = columns < longRow
-    var end = rows
-    while end > 0 {
-      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
-      var row = first
-      while pairs && row + 2 <= end {
-        group(row, 2, masked: masked, streaming: streaming)
+    var number = 0
+    while case let block = blockOfPass(number, rows: rows, streaming: streaming), block.first >= 0, block.first < rows {
+      var row = block.first
+      while pairs && row + 2 <= block.end {
+        pairOfRows(row, masked: masked, streaming: streaming)
         row += 2
       }
-      while row < end {
-        group(row, 1, masked: masked, streaming: streaming)
+      while row < block.end {
+        singleRow(row, inFours: !pairs, masked: masked, streaming: streaming)
         row += 1
       }
-      end = first
+      number += 1
     }
   }
 
+  /// One row, four vectors at a time where it is long.
   @_transparent
-  func group(_ row: Int, _ rows: Int, masked: Bool, streaming: Bool) {
-    let from = x + row * xStride
-    let to = y + row * yStride
-    let bits = mask + row * maskStride
-    let wholeVectors = columns - lanes
+  func singleRow(_ row: Int, inFours: Bool, masked: Bool, streaming: Bool) {
+    let from = x + row &* xStride
+    let to = y + row &* yStride
+    let bits = mask + row &* maskStride
     var column = 0
-    while column <= wholeVectors {
-      strip(from, to, bits, rows, column, lanes, masked: masked, streaming: streaming)
+    while inFours && column <= columns &- 4 &* lanes {
+      if streaming {
+        for part in 0..<4 { lam_prefetch(from + (column &+ part &* lanes &+ aheadOfStream)) }
+      }
+      let v0 = value(from + column, parameters(of: column), lanes)
+      let v1 = value(from + (column &+ lanes), parameters(of: column &+ lanes), lanes)
+      let v2 = value(from + (column &+ 2 &* lanes), parameters(of: column &+ 2 &* lanes), lanes)
+      let v3 = value(from + (column &+ 3 &* lanes), parameters(of: column &+ 3 &* lanes), lanes)
+      if masked { lam_store_bits_of_four(bits + column / 8, v0, v1, v2, v3) }
+      write(v0, to + column, lanes, streaming: streaming)
+      write(v1, to + (column &+ lanes), lanes, streaming: streaming)
+      write(v2, to + (column &+ 2 &* lanes), lanes, streaming: streaming)
+      write(v3, to + (column &+ 3 &* lanes), lanes, streaming: streaming)
+      column &+= 4 &* lanes
+    }
+    while column <= columns &- lanes {
+      if streaming { lam_prefetch(from + (column &+ aheadOfStream)) }
+      let v = value(from + column, parameters(of: column), lanes)
+      if masked { lam_store_bits(bits + column / 8, lam_bits_not_below_or_zero(v)) }
+      write(v, to + column, lanes, streaming: streaming)
       column &+= lanes
     }
     if column < columns {
-      strip(from, to, bits, rows, column, columns - column, masked: masked, streaming: false)
+      let v = value(from + column, parameters(of: column), columns &- column)
+      if masked { lam_store_bits(bits + column / 8, lam_bits_not_below_or_zero(v)) }
+      write(v, to + column, columns &- column, streaming: false)
     }
   }
 
+  /// Two rows, for which parameters are loaded once.
   @_transparent
-  func strip(
-    _ from: Pointer, _ to: Pointer, _ bits: UnsafeMutablePointer<UInt8>, _ rows: Int, _ column: Int, _ count: Int,
-    masked: Bool, streaming: Bool
-  ) {
-    let mean = load(mean + column, count)
-    let scale = lam_load(scale + column)
-    let offset = lam_load(offset + column)
-    for row in 0..<rows {
-      if streaming { lam_prefetch(from + (row &* xStride &+ column &+ aheadOfStream)) }
-      let v = lam_multiply_add(load(from + (row &* xStride &+ column), count) - mean, scale, offset)
-      if masked { lam_store_bits(bits + (row &* maskStride &+ column / 8), lam_bits_not_below_or_zero(v)) }
-      let y = to + (row &* yStride &+ column)
-      if streaming { lam_store_streaming(y, lam_max(v, floor)) } else { store(y, lam_max(v, floor), count) }
+  func pairOfRows(_ row: Int, masked: Bool, streaming: Bool) {
+    var column = 0
+    while column <= columns &- lanes {
+      partOfPair(row, column, lanes, masked: masked, streaming: streaming)
+      column &+= lanes
     }
+    if column < columns { partOfPair(row, column, columns &- column, masked: masked, streaming: false) }
+  }
+
+  @_transparent
+  func partOfPair(_ row: Int, _ column: Int, _ count: Int, masked: Bool, streaming: Bool) {
+    let from = x + (row &* xStride &+ column)
+    let to = y + (row &* yStride &+ column)
+    let bits = mask + (row &* maskStride &+ column / 8)
+    if streaming {
+      lam_prefetch(from + aheadOfStream)
+      lam_prefetch(from + (xStride &+ aheadOfStream))
+    }
+    let vectors = parameters(of: column)
+    let v0 = value(from, vectors, count)
+    let v1 = value(from + xStride, vectors, count)
+    if masked {
+      lam_store_bits(bits, lam_bits_not_below_or_zero(v0))
+      lam_store_bits(bits + maskStride, lam_bits_not_below_or_zero(v1))
+    }
+    write(v0, to, count, streaming: streaming)
+    write(v1, to + yStride, count, streaming: streaming)
+  }
+
+  struct Vectors {
+    var mean, scale, offset: Vector
+  }
+
+  @_transparent
+  func parameters(of column: Int) -> Vectors {
+    let place = parameters + 3 &* column
+    return Vectors(mean: lam_load(place), scale: lam_load(place + lanes), offset: lam_load(place + 2 &* lanes))
+  }
+
+  @_transparent
+  func value(_ from: Pointer, _ p: Vectors, _ count: Int) -> Vector {
+    lam_multiply_add(load(from, count) - p.mean, p.scale, p.offset)
+  }
+
+  @_transparent
+  func write(_ v: Vector, _ to: Pointer, _ count: Int, streaming: Bool) {
+    if streaming { lam_store_streaming(to, lam_max(v, floor)) } else { store(to, lam_max(v, floor), count) }
   }
 }

@@ -221,7 +221,8 @@ private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
   let y = MatrixView(base: base, rows: rows, columns: columns, stride: alignedStride)
   let dx = MatrixView(base: base + rows * alignedStride, rows: rows, columns: columns, stride: alignedStride)
   let mask = TestMask(rows, columns)
-  let coefficients = TestMatrix<Scalar>(3, columns)
+  let lanes = 64 / MemoryLayout<Scalar>.stride
+  let coefficients = TestMatrix<Scalar>(1, (columns + lanes - 1) / lanes * lanes * 4)
   for panel in panels {
     table.normalize(
       x.view.rows(panel), mean, low, inverse, gamma, beta, y.rows(panel), true, mask.view.rows(from: panel.lowerBound),
@@ -233,10 +234,10 @@ private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
       sums.view.rows(2 * index..<2 * index + 2))
   }
   table.mergeGradients(
-    sums.view.rows(0..<2 * panels.count), rows, low, inverse, gamma, &dGamma, &dBeta, coefficients.view)
+    sums.view.rows(0..<2 * panels.count), rows, mean, low, inverse, gamma, &dGamma, &dBeta, coefficients.pointer)
   for panel in panels {
     table.propagate(
-      dy.view.rows(panel), x.view.rows(panel), mask.view.rows(from: panel.lowerBound), mean, coefficients.view,
+      dy.view.rows(panel), x.view.rows(panel), mask.view.rows(from: panel.lowerBound), coefficients.pointer,
       dx.rows(panel), false, true)
   }
   #expect(dGamma == whole.dGamma && dBeta == whole.dBeta)

@@ -196,9 +196,10 @@ LAM_INLINE lam_scalar *lam_chunk_group_gamma(lam_chunk_sums *sums) { return lam_
 LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 2); }
 LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 3); }
 LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 4); }
-// In the place of the scale, which is known only after all sums.
 LAM_INLINE lam_scalar *lam_chunk_row_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 4); }
 LAM_INLINE lam_scalar *lam_chunk_row_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 5); }
+// Four scalars a column, in the place of the first four sums: what is made of all sums when these are used up.
+LAM_INLINE lam_scalar *lam_chunk_coefficients(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 0); }
 LAM_INLINE double *lam_chunk_beta(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 0); }
 LAM_INLINE double *lam_chunk_gamma(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 1); }
 LAM_INLINE double *lam_chunk_panel_beta(lam_chunk_sums *sums) { return lam_chunk_doubles(sums, 2); }
@@ -208,6 +209,10 @@ LAM_INLINE double *lam_chunk_panel_gamma(lam_chunk_sums *sums) { return lam_chun
 typedef struct {
   uint8_t bytes[LAM_CHUNK_COLUMNS * 2 * sizeof(lam_scalar) + 64];
 } lam_chunk_pair;
+/// Three scalars for each column of 64 vectors.
+typedef struct {
+  uint8_t bytes[LAM_CHUNK_COLUMNS * 3 * sizeof(lam_scalar) + 64];
+} lam_chunk_triple;
 
 LAM_INLINE lam_chunk_pair lam_uninitialized_chunk_pair(void) {
   lam_chunk_pair chunk;
@@ -216,6 +221,14 @@ LAM_INLINE lam_chunk_pair lam_uninitialized_chunk_pair(void) {
 LAM_INLINE lam_scalar *lam_chunk_pair_first(lam_chunk_pair *chunk) { return (lam_scalar *)LAM_FROM_LINE(chunk->bytes); }
 LAM_INLINE lam_scalar *lam_chunk_pair_second(lam_chunk_pair *chunk) {
   return lam_chunk_pair_first(chunk) + LAM_CHUNK_COLUMNS;
+}
+
+LAM_INLINE lam_chunk_triple lam_uninitialized_chunk_triple(void) {
+  lam_chunk_triple chunk;
+  return chunk;
+}
+LAM_INLINE lam_scalar *lam_chunk_triple_start(lam_chunk_triple *chunk) {
+  return (lam_scalar *)LAM_FROM_LINE(chunk->bytes);
 }
 
 /// The same memory as scalars.

@@ -50,6 +50,14 @@ LAM_INLINE lam_vector lam_keep_masked(lam_vector v, lam_lane_bits bits) {
 }
 #endif
 
+/// Stores the bits of four vectors in a row: stores to come wait for few before them, of which the CPU keeps no more.
+LAM_INLINE void lam_store_bits_of_four(uint8_t *p, lam_vector a, lam_vector b, lam_vector c, lam_vector d) {
+  const uint64_t low = lam_bits_not_below_or_zero(a) | (uint32_t)lam_bits_not_below_or_zero(b) << LAM_LANES;
+  const uint64_t high = lam_bits_not_below_or_zero(c) | (uint32_t)lam_bits_not_below_or_zero(d) << LAM_LANES;
+  const uint64_t bits = low | high << (2 * LAM_LANES);
+  __builtin_memcpy(p, &bits, 4 * sizeof(lam_lane_bits));
+}
+
 // MARK: Streaming stores
 
 /// v to p, a multiple of 64 bytes, past the caches; `lam_end_streaming` before another thread reads it.

@@ -39,7 +39,7 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
   private static var streamingBytes: Int { 24 << 20 }
   // Which vector is where.
   private static var scratchVectors: Int { 3 }
-  private static var vectorCount: Int { 9 }
+  private static var vectorCount: Int { 10 }
 
   /// Memory for matrices of `rows × columns` and a team of `threads`.
   ///
@@ -173,18 +173,19 @@ extension SharedNormalization {
     }
     team.barrier(member)
     let owned = ownedColumns(member)
-    let coefficients = MatrixView(base: vector(6), rows: 3, columns: columns, stride: stride)
+    // Four a column.
+    let coefficients = vector(6)
     if !owned.isEmpty {
       let first = owned.lowerBound
       kernels.mergeGradients(
-        sums.columns(owned), rows, meanLow + first, inverseDeviation + first, job.gamma.map { $0 + first },
-        dGamma + first, dBeta + first, coefficients.columns(owned))
+        sums.columns(owned), rows, mean + first, meanLow + first, inverseDeviation + first,
+        job.gamma.map { $0 + first }, dGamma + first, dBeta + first, coefficients + 4 * first)
     }
     team.barrier(member)
     let own = rows(of: panels)
     guard !own.isEmpty else { return }
     kernels.propagate(
-      dy.rows(own), job.x.rows(own), mask?.rows(from: own.lowerBound), mean, coefficients, job.result.rows(own), false,
+      dy.rows(own), job.x.rows(own), mask?.rows(from: own.lowerBound), coefficients, job.result.rows(own), false,
       job.isStreaming)
   }
 }
