@@ -48,8 +48,9 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
 // MARK: y = z·Wᵀ
 
 // One tile's share: W's rows lie without gaps, VECTORS whole vectors each; z's last vector may be cut off. A row or two
-// stay in registers while W's rows pass by in their order, those of the next part asked for ahead (a tile that wide may be
-// one of many, and come from beyond the L1 cache); four would take too many.
+// stay in registers while W's rows pass by in their order; four would take too many. With two rows those of the next part
+// are asked for ahead (a tile that wide may be one of many, and come from beyond the L1 cache); with one, loads are all
+// that there is to do, and requests would wait among them.
 #define LAM_ADD_DOTS_1(VECTORS) LAM_ADD_DOTS_FEW(1, VECTORS)
 #define LAM_ADD_DOTS_2(VECTORS) LAM_ADD_DOTS_FEW(2, VECTORS)
 #define LAM_ADD_DOTS_FEW(ROWS, VECTORS)                                                                                \
@@ -61,7 +62,7 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
                                    : lam_load_first(from + r * z_stride + v * LAM_LANES, width - v * LAM_LANES);       \
     LAM_UNROLL for (int q = 0; q < LAM_LANES / ROWS; ++q)                                                              \
     LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
-      if (VECTORS >= 4) lam_prefetch(w + ((LAM_LANES / ROWS + q) * VECTORS + v) * LAM_LANES);                          \
+      if (ROWS > 1 && VECTORS >= 4) lam_prefetch(w + ((LAM_LANES / ROWS + q) * VECTORS + v) * LAM_LANES);              \
       const lam_vector factor = lam_load(w + (q * VECTORS + v) * LAM_LANES);                                           \
       LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                        \
         sum[r * (LAM_LANES / ROWS) + q] = lam_multiply_add(part[r][v], factor, sum[r * (LAM_LANES / ROWS) + q]);       \
