@@ -12,14 +12,17 @@ struct WorkerTeamTests {
     let rounds: Int
     /// How long each member dawdles before it writes.
     let delays: [useconds_t]
+    /// Whether members do something between the halves of a barrier, and now and then nothing but arrive.
+    let inHalves: Bool
     // Two rows, used in turn: one barrier a round keeps readers and writers apart.
     let values: UnsafeMutablePointer<Int>
     let faults: UnsafeMutablePointer<Int>
 
-    init(_ team: WorkerTeam, rounds: Int, delays: [useconds_t] = []) {
+    init(_ team: WorkerTeam, rounds: Int, delays: [useconds_t] = [], inHalves: Bool = false) {
       self.team = team
       self.rounds = rounds
       self.delays = delays
+      self.inHalves = inHalves
       values = .allocate(capacity: 2 * team.size)
       values.initialize(repeating: -1, count: 2 * team.size)
       faults = .allocate(capacity: team.size)
@@ -38,7 +41,14 @@ struct WorkerTeamTests {
         let row = values + (round % 2) * team.size
         if !delays.isEmpty { usleep(delays[member % delays.count]) }
         row[member] = round
-        team.barrier(member)
+        if inHalves {
+          let generation = team.arrive(member)
+          if !delays.isEmpty { usleep(delays[(member + 1) % delays.count]) }
+          if round % 3 == 2 { _ = team.arrive(member) }
+          team.barrier(member, until: generation)
+        } else {
+          team.barrier(member)
+        }
         for other in 0..<team.size where row[other] != round { faults[member] += 1 }
       }
     }
@@ -51,6 +61,18 @@ struct WorkerTeamTests {
     for _ in 0..<5 {
       team.run(job)
       #expect(job.faultCount == 0)
+    }
+  }
+
+  @Test("Members may work between the halves of a barrier", arguments: [1, 2, 3, 5])
+  func halves(size: Int) throws {
+    let team = try WorkerTeam(size: size)
+    for delays in [[], [0, 300], [300, 0], [50, 50]] as [[useconds_t]] {
+      let job = Exchange(team, rounds: delays.isEmpty ? 300 : 20, delays: delays, inHalves: true)
+      for _ in 0..<3 {
+        team.run(job)
+        #expect(job.faultCount == 0)
+      }
     }
   }
 

@@ -9,7 +9,6 @@ extension ExecutionPlan {
     case .train, .gradients, .infer, .evaluate, .observe, .assess: break
     case .passes:
       forward(member, mode: .training, count: trainingStages)
-      team.barrier(member)
       return backward(member)
     case .penalize:
       penalty = store.normalizations.penalty(store)
@@ -24,9 +23,7 @@ extension ExecutionPlan {
     forward(member, mode: mode, count: hasLoss ? trainingStages : stages.count)
     guard hasLoss else { return }
     if member == 0 { computeLoss(withGradient: training) }
-    guard training else { return }
-    team.barrier(member)
-    backward(member)
+    if training { backward(member) }
   }
 
   // MARK: Batch
@@ -130,27 +127,24 @@ extension ExecutionPlan {
 
   /// Gradients from the last stage to the first, then this member's kernel gradients and updates.
   ///
-  /// On entry every member sees the gradient of the outputs. A stage's weights are read by all members while they make
-  /// the gradient of the stage before it, so they are updated only after the barrier that ends the loop.
+  /// On entry member 0 sees the gradient of the outputs. A stage's weights are read by all members while they make the
+  /// gradient of the stage before it, so they are updated only after all have come to the end of the loop.
   @inline(__always)
   private func backward(_ member: Int) {
-    let key = DropoutKey(seed: seed, step: step)
-    for index in stride(from: trainingStages - 1, through: 0, by: -1) {
+    let last = trainingStages - 1
+    // A single tile is member 0's, as the loss is: it goes through both before the others need it.
+    let isAhead = stages[last].isTiled && stages[last].tileCount == 1
+    if isAhead { backwardTiles(member, stages[last]) }
+    team.barrier(member)
+    for index in stride(from: last, through: 0, by: -1) {
       let stage = stages[index]
       let rows = sampleCount * stage.outputRowsPerSample
       switch stage.core {
       case .dense, .columns:
-        for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
-          let bound = stage.tiles[tile]
-          let gradient = stage.outputGradient.columns(bound.columns).rows(0..<rows)
-          kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
-          if case .columns = stage.core {
-            // The input's gradient lies in the same memory.
-            stage.addShortcutGradients(to: stage.outputGradient, columns: bound.columns, rows: rows, kernels)
-          }
-        }
+        let isDone = index == last && isAhead
+        if !isDone { backwardTiles(member, stage) }
         guard let inputGradient = stage.inputGradient else { break }
-        team.barrier(member)
+        if !isDone { team.barrier(member) }
         guard case .dense = stage.core else { break }
         for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
           products.multiplyByTransposed(
@@ -178,13 +172,31 @@ extension ExecutionPlan {
     finish(member)
   }
 
-  /// Kernel gradients and updates: those of the first stage need no barrier.
+  /// The gradients through the column operations of the tiles that `member` owns.
+  @inline(__always)
+  private func backwardTiles(_ member: Int, _ stage: BoundStage<Scalar>) {
+    let key = DropoutKey(seed: seed, step: step)
+    let rows = sampleCount * stage.outputRowsPerSample
+    for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
+      let bound = stage.tiles[tile]
+      let gradient = stage.outputGradient.columns(bound.columns).rows(0..<rows)
+      kernels.backward(bound, gradient: gradient, rows: rows, dropoutKey: key)
+      if case .columns = stage.core {
+        // The input's gradient lies in the same memory.
+        stage.addShortcutGradients(to: stage.outputGradient, columns: bound.columns, rows: rows, kernels)
+      }
+    }
+  }
+
+  /// Kernel gradients and updates: nobody else reads the first stage's kernel, and the others' weights are no longer read
+  /// by those who have begun with it.
   @inline(__always)
   func finish(_ member: Int) {
+    let weightsAreRead = team.arrive(member)
     var prefetch = update != nil && upcoming > 0 ? prefetchOfNextBatch(member) : nil
     finishStages(member, 0..<1, &prefetch)
     if trainingStages > 1 {
-      team.barrier(member)
+      team.barrier(member, until: weightsAreRead)
       finishStages(member, 1..<trainingStages, &prefetch)
     }
   }

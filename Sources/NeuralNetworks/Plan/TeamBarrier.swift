@@ -66,8 +66,11 @@ struct TeamBarrier: @unchecked Sendable {
 
   /// Returns when every member has called it as often as `member` has; all that they wrote before is seen after it.
   @inline(__always)
-  func wait(_ member: Int) {
-    let generation = arrive(member)
+  func wait(_ member: Int) { wait(member, until: arrive(member)) }
+
+  /// The second half of `wait`, after `arrive` and work for which the others need not have arrived.
+  @inline(__always)
+  func wait(_ member: Int, until generation: UInt32) {
     for other in member + 1..<size where !hasArrived(other, generation) { wait(member, for: other, generation) }
     for other in 0..<member where !hasArrived(other, generation) { wait(member, for: other, generation) }
   }

@@ -77,6 +77,14 @@ final class WorkerTeam: @unchecked Sendable {
   /// Holds `member` until all have called it.
   @inline(__always)
   func barrier(_ member: Int) { if size > 1 { barrier.wait(member) } }
+
+  /// The first half of `barrier(_:)`: says that `member` has come here, and lets it go on.
+  @inline(__always)
+  func arrive(_ member: Int) -> UInt32 { size > 1 ? barrier.arrive(member) : 0 }
+
+  /// The second half: holds `member` until all have called the `arrive` that returned `generation`.
+  @inline(__always)
+  func barrier(_ member: Int, until generation: UInt32) { if size > 1 { barrier.wait(member, until: generation) } }
 }
 
 /// What the members share.
