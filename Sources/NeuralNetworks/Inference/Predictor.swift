@@ -38,7 +38,7 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
   private let team: WorkerTeam?
   private let teamJob: PredictionJob<Scalar>?
   private let teamIsBusy = Atomic<Bool>(false)
-  private let idleJobs: Mutex<[PredictionJob<Scalar>]>
+  private let idleJobs: Locked<[PredictionJob<Scalar>]>
 
   /// Multiply-adds (about 5 µs of one core) below which waking a team costs more than it saves.
   private static var leastSharedWork: Int { 1 << 20 }
@@ -60,7 +60,7 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
     teamJob = self.threads > 1 ? PredictionJob(program: program, members: threads) : nil
     var jobs = [PredictionJob(program: program, members: 1)]
     jobs.reserveCapacity(64)
-    idleJobs = Mutex(jobs)
+    idleJobs = Locked(jobs)
   }
 
   // MARK: Buffers

@@ -1,5 +1,4 @@
 import CPUFeatures
-import Foundation
 import Kernels
 import LinearAlgebra
 
@@ -19,25 +18,8 @@ enum TeamTiming {
     var processors: Int
   }
 
-  private static let choices = Choices()
-
-  /// The choices made so far.
-  ///
-  /// The lock is one that the thread sanitizer knows, which `Mutex` is not.
-  private final class Choices: @unchecked Sendable {
-    private let lock = NSLock()
-    private var known: [Key: Int] = [:]
-
-    /// The choice for `key`, made by `choose` the first time; one is made at a time.
-    func value(for key: Key, choose: () throws -> Int) rethrows -> Int {
-      lock.lock()
-      defer { lock.unlock() }
-      if let value = known[key] { return value }
-      let value = try choose()
-      known[key] = value
-      return value
-    }
-  }
+  /// The choices made so far; one is made at a time.
+  private static let choices = Locked<[Key: Int]>([:])
 
   /// Floating-point operations of a step's products, and numbers of a batch, beyond which it is not timed.
   private static let mostOperations = 1e9
@@ -67,9 +49,12 @@ enum TeamTiming {
       + network.stages.map(\.fingerprint).joined(separator: " ")
     let key = Key(step: step, samples: samples, processors: processors)
     // One at a time: two timings at once would disturb each other.
-    return try choices.value(for: key) {
-      try time(
+    return try choices.withLock { known in
+      if let choice = known[key] { return choice }
+      let choice = try time(
         candidates(processors), network: network, store: store, loss: loss, rule: rule, samples: samples, seed: seed)
+      known[key] = choice
+      return choice
     }
   }
 
