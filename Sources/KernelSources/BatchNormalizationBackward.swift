@@ -5,13 +5,16 @@
 // short and in pairs where they are long, as for the moments: two matrices are read, and few streams are what prefetchers
 // follow. meanLow enters once per column, not once per element:
 // Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
+//
+// One file, because types that two files share have functions of their own in debug builds, which a narrow CPU could be
+// handed (`scripts/check-kernel-isolation`).
 
 internal import CKernelShims
 import KernelInterface
 
 /// `min` of integers: the library's is generic, and functions as large as these leave a copy of it that all builds share.
 @_transparent
-func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
+private func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
 
 func batchNormalizationBackward(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
@@ -179,7 +182,7 @@ func propagateGradient(
 // MARK: What the two passes share
 
 /// Σ dy and Σ dy·(x − mean) of each column, over a block, over a group of eight rows and of the first row of a pair.
-struct BlockSums {
+private struct BlockSums {
   var beta: Pointer
   var gamma: Pointer
   var groupBeta: Pointer
@@ -189,7 +192,7 @@ struct BlockSums {
 }
 
 /// The same over a panel or all rows.
-struct ColumnGradientSums {
+private struct ColumnGradientSums {
   var beta: UnsafeMutablePointer<Double>
   var gamma: UnsafeMutablePointer<Double>
 }
@@ -197,7 +200,7 @@ struct ColumnGradientSums {
 /// dx = scale·((dy − offset) + slope·(x − mean)): exactly 0 where a single row has nothing to say.
 ///
 /// The four of a vector of columns lie side by side: apart, they would lie in the same lines of the L1 cache as the rows.
-struct Coefficients {
+private struct Coefficients {
   var base: Pointer
 
   struct Vectors {
@@ -264,7 +267,7 @@ private func finish(
 }
 
 /// Some columns of a gradient.
-struct BackwardProblem {
+private struct BackwardProblem {
   var dy: MatrixView<Scalar>
   var x: MatrixView<Scalar>
   /// Where the ReLU after the normalization let its input through; without one, of no use.
@@ -294,5 +297,378 @@ struct BackwardProblem {
   @inline(__always)
   func centered(_ row: Int, _ column: Int, _ mean: Vector, _ count: Int) -> Vector {
     load(x.base + (row &* x.stride &+ column), count) - mean
+  }
+}
+
+// MARK: The sums
+
+extension BackwardProblem {
+  /// The sums of rows `first` to `last`, by blocks, into `whole`, which holds whole vectors.
+  @_transparent
+  func sums(_ first: Int, _ last: Int, _ whole: ColumnGradientSums, _ block: BlockSums, _ columns: Int) {
+    if isMasked {
+      sums(first, last, whole, block, columns, masked: true)
+    } else {
+      sums(first, last, whole, block, columns, masked: false)
+    }
+  }
+
+  @_transparent
+  func sums(_ first: Int, _ last: Int, _ whole: ColumnGradientSums, _ block: BlockSums, _ columns: Int, masked: Bool) {
+    var column = 0
+    while column < columns {
+      lam_store_doubles(whole.beta + column, lam_splat_doubles(0))
+      lam_store_doubles(whole.gamma + column, lam_splat_doubles(0))
+      column += lanes
+    }
+    var row = first
+    while row < last {
+      let end = smaller(row + NormalizationPanels.blockRows, last)
+      sumBlock(block, row, end, columns, masked: masked)
+      column = 0
+      while column < columns {
+        let beta = lam_load_doubles(whole.beta + column) + lam_widen(lam_load(block.beta + column))
+        let gamma = lam_load_doubles(whole.gamma + column) + lam_widen(lam_load(block.gamma + column))
+        lam_store_doubles(whole.beta + column, beta)
+        lam_store_doubles(whole.gamma + column, gamma)
+        column += lanes
+      }
+      row = end
+    }
+  }
+
+  /// The sums of one block, in scalars.
+  @_transparent
+  func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int) {
+    if isMasked {
+      sumBlock(block, first, end, columns, masked: true)
+    } else {
+      sumBlock(block, first, end, columns, masked: false)
+    }
+  }
+
+  @_transparent
+  func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int, masked: Bool) {
+    var column = 0
+    while column < columns {
+      lam_store(block.beta + column, Vector.zero)
+      lam_store(block.gamma + column, Vector.zero)
+      column += lanes
+    }
+    // From memory, rows are asked for in the order in which they lie there: the prefetchers alone lose half of its rate
+    // between the rows of a pair. Where other columns lie between them, rows of less than 2 KiB are taken one by one.
+    let fromMemory = columns >= longRow && comesFromMemory(dy)
+    let ahead = fromMemory && columns == dy.stride && columns == x.stride
+    let oneByOne = fromMemory && !ahead && columns < 2 * longRow
+    let pairs = ahead || columns >= 2 * longRow
+    var row = first
+    while row + 8 <= end {
+      if oneByOne {
+        for pair in 0..<4 {
+          let even = row &+ 2 &* pair
+          column = 0
+          while column <= columns - lanes {
+            addFirstOfPair(even, column, block, lanes, masked: masked)
+            column &+= lanes
+          }
+          if column < columns { addFirstOfPair(even, column, block, columns - column, masked: masked) }
+          column = 0
+          while column <= columns - lanes {
+            addSecondOfPair(pair, even &+ 1, column, block, lanes, masked: masked)
+            column &+= lanes
+          }
+          if column < columns { addSecondOfPair(pair, even &+ 1, column, block, columns - column, masked: masked) }
+        }
+      } else if pairs {
+        for pair in 0..<4 {
+          let even = row &+ 2 &* pair
+          column = 0
+          while column <= columns - lanes {
+            if ahead { askForPair(even &+ 8, column) }
+            addPair(pair, even, column, block, lanes, masked: masked)
+            column &+= lanes
+          }
+          if column < columns { addPair(pair, even, column, block, columns - column, masked: masked) }
+        }
+      } else {
+        column = 0
+        while column <= columns - lanes {
+          if ahead { askForEight(row, column) }
+          addEightRows(row, column, block, lanes, masked: masked)
+          column &+= lanes
+        }
+        if column < columns { addEightRows(row, column, block, columns - column, masked: masked) }
+      }
+      row += 8
+    }
+    while row < end {
+      column = 0
+      while column <= columns - lanes {
+        addRow(row, column, block, lanes, masked: masked)
+        column += lanes
+      }
+      if column < columns { addRow(row, column, block, columns - column, masked: masked) }
+      row += 1
+    }
+  }
+
+  /// Σ dy and Σ dy·(x − mean) of two rows, of which the group's sums are made.
+  @_transparent
+  func pairOfRows(
+    _ row: Int, _ column: Int, _ mean: Vector, _ count: Int, _ products: inout Vector, masked: Bool
+  ) -> Vector {
+    let g0 = gradient(row, column, count, masked: masked)
+    let g1 = gradient(row &+ 1, column, count, masked: masked)
+    products = lam_multiply_add(
+      g1, centered(row &+ 1, column, mean, count), g0 * centered(row, column, mean, count))
+    return g0 + g1
+  }
+
+  @_transparent
+  func addEightRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let mean = load(mean + column, count)
+    var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    let p0 = pairOfRows(row, column, mean, count, &q0, masked: masked)
+    let p1 = pairOfRows(row &+ 2, column, mean, count, &q1, masked: masked)
+    let p2 = pairOfRows(row &+ 4, column, mean, count, &q2, masked: masked)
+    let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
+    lam_store(block.beta + column, lam_load(block.beta + column) + (((p0 + p1) + p2) + p3))
+    lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
+  }
+
+  /// Asks for eight lines of each matrix: the share of `column` in eight rows to come, in their order in memory.
+  @_transparent
+  func askForEight(_ row: Int, _ column: Int) {
+    let place = row &* x.stride &+ aheadOfSums &+ 8 &* column
+    for line in 0..<8 { lam_prefetch_beyond_first(x.base + (place &+ line &* lanes)) }
+    for line in 0..<8 { lam_prefetch_beyond_first(dy.base + (place &+ line &* lanes)) }
+  }
+
+  /// Asks for two lines of each matrix: the share of `column` in the two rows from `row` on, in their order in memory.
+  @_transparent
+  func askForPair(_ row: Int, _ column: Int) {
+    let (input, gradient) = (x.base + row &* x.stride + 2 &* column, dy.base + row &* dy.stride + 2 &* column)
+    for line in 0..<2 {
+      lam_prefetch_beyond_first(input + line &* lanes)
+      lam_prefetch_beyond_first(gradient + line &* lanes)
+    }
+  }
+
+  /// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
+  @_transparent
+  func addPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    var q = Vector.zero
+    let p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
+    addPair(pair, column, block, p, q)
+  }
+
+  /// Sets the first row of a pair aside: the pair's sums are then those of `pairOfRows`.
+  @_transparent
+  func addFirstOfPair(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let g = gradient(row, column, count, masked: masked)
+    lam_store(block.rowBeta + column, g)
+    lam_store(block.rowGamma + column, g * centered(row, column, load(mean + column, count), count))
+  }
+
+  /// Adds pair 0 … 3 of a group of eight rows, of which this is the second row, to the group's sums, and with the last
+  /// these to the block's.
+  @_transparent
+  func addSecondOfPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let g = gradient(row, column, count, masked: masked)
+    let p = lam_load(block.rowBeta + column) + g
+    let q = lam_multiply_add(
+      g, centered(row, column, load(mean + column, count), count), lam_load(block.rowGamma + column))
+    addPair(pair, column, block, p, q)
+  }
+
+  @_transparent
+  func addPair(_ pair: Int, _ column: Int, _ block: BlockSums, _ beta: Vector, _ gamma: Vector) {
+    var (p, q) = (beta, gamma)
+    if pair > 0 {
+      p = lam_load(block.groupBeta + column) + p
+      q = lam_load(block.groupGamma + column) + q
+    }
+    if pair < 3 {
+      lam_store(block.groupBeta + column, p)
+      lam_store(block.groupGamma + column, q)
+    } else {
+      lam_store(block.beta + column, lam_load(block.beta + column) + p)
+      lam_store(block.gamma + column, lam_load(block.gamma + column) + q)
+    }
+  }
+
+  @_transparent
+  func addRow(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+    let g = gradient(row, column, count, masked: masked)
+    let beta = block.beta + column
+    let gamma = block.gamma + column
+    lam_store(beta, lam_load(beta) + g)
+    lam_store(gamma, lam_multiply_add(g, centered(row, column, load(mean + column, count), count), lam_load(gamma)))
+  }
+}
+
+// MARK: dx
+
+extension BackwardProblem {
+  /// Writes dx.
+  @_transparent
+  func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool) {
+    let streams = streaming && canStream(dx)
+    if isMasked {
+      if maskInput {
+        propagate(c, dx, masked: true, maskInput: true, streaming: false)
+      } else if streams {
+        propagate(c, dx, masked: true, maskInput: false, streaming: true)
+      } else {
+        propagate(c, dx, masked: true, maskInput: false, streaming: false)
+      }
+    } else if maskInput {
+      if streams {
+        propagate(c, dx, masked: false, maskInput: true, streaming: true)
+      } else {
+        propagate(c, dx, masked: false, maskInput: true, streaming: false)
+      }
+    } else if streams {
+      propagate(c, dx, masked: false, maskInput: false, streaming: true)
+    } else {
+      propagate(c, dx, masked: false, maskInput: false, streaming: false)
+    }
+    if streams { lam_end_streaming() }
+  }
+
+  @_transparent
+  func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
+    let pairs = dy.columns < longRow
+    var number = 0
+    while case let block = blockOfPass(number, rows: dy.rows, streaming: streaming), block.first >= 0,
+      block.first < dy.rows
+    {
+      var row = block.first
+      while pairs && row + 2 <= block.end {
+        pairOfRows(c, dx, row, masked: masked, maskInput: maskInput, streaming: streaming)
+        row += 2
+      }
+      while row < block.end {
+        singleRow(c, dx, row, inFours: !pairs, masked: masked, maskInput: maskInput, streaming: streaming)
+        row += 1
+      }
+      number += 1
+    }
+  }
+
+  /// One row, four vectors at a time where it is long.
+  @_transparent
+  func singleRow(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, inFours: Bool, masked: Bool, maskInput: Bool,
+    streaming: Bool
+  ) {
+    let to = dx.base + row &* dx.stride
+    var column = 0
+    while inFours && column <= dy.columns &- 4 &* lanes {
+      let v0 = value(c.vector(at: column), row, column, lanes, masked: masked, maskInput: maskInput)
+      let v1 = value(c.vector(at: column &+ lanes), row, column &+ lanes, lanes, masked: masked, maskInput: maskInput)
+      let v2 = value(
+        c.vector(at: column &+ 2 &* lanes), row, column &+ 2 &* lanes, lanes, masked: masked, maskInput: maskInput)
+      let v3 = value(
+        c.vector(at: column &+ 3 &* lanes), row, column &+ 3 &* lanes, lanes, masked: masked, maskInput: maskInput)
+      write(v0, to + column, lanes, streaming: streaming)
+      write(v1, to + (column &+ lanes), lanes, streaming: streaming)
+      write(v2, to + (column &+ 2 &* lanes), lanes, streaming: streaming)
+      write(v3, to + (column &+ 3 &* lanes), lanes, streaming: streaming)
+      column &+= 4 &* lanes
+    }
+    while column <= dy.columns &- lanes {
+      let v = value(c.vector(at: column), row, column, lanes, masked: masked, maskInput: maskInput)
+      write(v, to + column, lanes, streaming: streaming)
+      column &+= lanes
+    }
+    if column < dy.columns {
+      let rest = dy.columns &- column
+      let v = value(c.vector(at: column), row, column, rest, masked: masked, maskInput: maskInput)
+      write(v, to + column, rest, streaming: false)
+    }
+  }
+
+  /// Two rows, for which coefficients are loaded once.
+  @_transparent
+  func pairOfRows(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, masked: Bool, maskInput: Bool, streaming: Bool
+  ) {
+    let to = dx.base + row &* dx.stride
+    var column = 0
+    while column <= dy.columns &- lanes {
+      let vectors = c.vector(at: column)
+      let v0 = value(vectors, row, column, lanes, masked: masked, maskInput: maskInput)
+      let v1 = value(vectors, row &+ 1, column, lanes, masked: masked, maskInput: maskInput)
+      write(v0, to + column, lanes, streaming: streaming)
+      write(v1, to + (dx.stride &+ column), lanes, streaming: streaming)
+      column &+= lanes
+    }
+    if column < dy.columns {
+      let (vectors, rest) = (c.vector(at: column), dy.columns &- column)
+      let v0 = value(vectors, row, column, rest, masked: masked, maskInput: maskInput)
+      let v1 = value(vectors, row &+ 1, column, rest, masked: masked, maskInput: maskInput)
+      write(v0, to + column, rest, streaming: false)
+      write(v1, to + (dx.stride &+ column), rest, streaming: false)
+    }
+  }
+
+  @_transparent
+  func value(
+    _ c: Coefficients.Vectors, _ row: Int, _ column: Int, _ count: Int, masked: Bool, maskInput: Bool
+  ) -> Vector {
+    let input = load(x.base + (row &* x.stride &+ column), count)
+    let g = gradient(row, column, count, masked: masked) - c.offset
+    let v = c.scale * lam_multiply_add(c.slope, input - c.mean, g)
+    return maskInput ? lam_zero_where_not_positive(input, v) : v
+  }
+
+  @_transparent
+  func write(_ v: Vector, _ to: Pointer, _ count: Int, streaming: Bool) {
+    if streaming { lam_store_streaming(to, v) } else { store(to, v, count) }
+  }
+}
+
+// MARK: Weights
+
+extension BackwardProblem {
+  /// dx = scale·(dy − w·(offset − slope·(x − mean))) for rows of weight w, one after the other.
+  @inline(__always)
+  func propagate(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ weights: UnsafePointer<Double>, _ rowsPerWeight: Int,
+    _ maskInput: Bool
+  ) {
+    for sample in 0..<dy.rows / rowsPerWeight {
+      let weight = Scalar(weights[sample])
+      for row in sample * rowsPerWeight..<(sample + 1) * rowsPerWeight {
+        if isMasked {
+          propagate(c, dx, row, weight, maskInput, masked: true)
+        } else {
+          propagate(c, dx, row, weight, maskInput, masked: false)
+        }
+      }
+    }
+  }
+
+  @inline(__always)
+  private func propagate(
+    _ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, _ weight: Scalar, _ maskInput: Bool, masked: Bool
+  ) {
+    let weights = splat(weight)
+    var column = 0
+    while column < dy.columns {
+      let count = smaller(lanes, dy.columns - column)
+      let input = load(x.base + (row &* x.stride &+ column), count)
+      var g = gradient(row, column, count, masked: masked)
+      let vectors = c.vector(at: column)
+      // A row without weight has no part in the statistics, even where it holds no numbers.
+      if weight != 0 {
+        g -= weights * lam_multiply_add(-vectors.slope, input - vectors.mean, vectors.offset)
+      }
+      var v = vectors.scale * g
+      if maskInput { v = lam_zero_where_not_positive(input, v) }
+      store(dx.base + (row &* dx.stride &+ column), v, count)
+      column += lanes
+    }
   }
 }
