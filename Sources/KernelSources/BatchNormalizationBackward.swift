@@ -2,7 +2,7 @@
 //
 // Sums run over blocks of 64 rows in `Scalar`, by groups of eight, and over blocks and panels in Double: the error of a
 // sum of n terms is that of about twelve roundings, whatever n. A group's rows are taken all at a time where they are
-// short and in pairs where they are long, as for the moments: two matrices are read, and few streams are what prefetchers
+// short and in pairs where they are long or come from memory: two matrices are read, and few streams are what prefetchers
 // follow. meanLow enters once per column, not once per element:
 // Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
 //
@@ -59,7 +59,7 @@ private func backward(
   var first = 0
   while first < dy.columns {
     let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
-    let whole = ColumnGradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
+    let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
       groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
@@ -69,7 +69,7 @@ private func backward(
     if panelRows == NormalizationPanels.blockRows {
       problem.sums(0, dy.rows, whole, block, columns)
     } else {
-      let panel = ColumnGradientSums(beta: lam_chunk_panel_beta(&sums), gamma: lam_chunk_panel_gamma(&sums))
+      let panel = GradientSums(beta: lam_chunk_panel_beta(&sums), gamma: lam_chunk_panel_gamma(&sums))
       var row = 0
       while row < dy.rows {
         problem.sums(row, smaller(row + panelRows, dy.rows), row == 0 ? whole : panel, block, columns)
@@ -106,7 +106,7 @@ func partialGradients(
   var first = 0
   while first < dy.columns {
     let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
-    let panel = ColumnGradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
+    let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
     let block = BlockSums(
       beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
       groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
@@ -175,8 +175,7 @@ func propagateGradient(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ coefficients: Pointer,
   _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool
 ) {
-  // The mean is among the coefficients.
-  BackwardProblem(dy, x, mask, coefficients).propagate(Coefficients(base: coefficients), dx, maskInput, streaming)
+  BackwardProblem(dy, x, mask, nil).propagate(Coefficients(base: coefficients), dx, maskInput, streaming)
 }
 
 // MARK: What the two passes share
@@ -192,7 +191,7 @@ private struct BlockSums {
 }
 
 /// The same over a panel or all rows.
-private struct ColumnGradientSums {
+private struct GradientSums {
   var beta: UnsafeMutablePointer<Double>
   var gamma: UnsafeMutablePointer<Double>
 }
@@ -233,7 +232,7 @@ func comesFromMemory(_ panel: MatrixView<Scalar>) -> Bool {
 }
 
 @inline(__always)
-private func add(_ panel: ColumnGradientSums, to whole: ColumnGradientSums, _ columns: Int) {
+private func add(_ panel: GradientSums, to whole: GradientSums, _ columns: Int) {
   var column = 0
   while column < columns {
     lam_store_doubles(
@@ -274,16 +273,17 @@ private struct BackwardProblem {
   var mask: UnsafeMutablePointer<UInt8>
   var maskStride: Int
   var isMasked: Bool
+  /// For the sums; dx has the mean among its coefficients.
   var mean: ConstPointer
 
   @inline(__always)
-  init(_ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer) {
+  init(_ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer?) {
     self.dy = dy
     self.x = x
     self.mask = mask?.base ?? UnsafeMutablePointer(bitPattern: 64)!
     maskStride = mask?.stride ?? 0
     isMasked = mask != nil
-    self.mean = mean
+    self.mean = mean ?? ConstPointer(bitPattern: 64)!
   }
 
   /// dy where the mask lets it through, else 0.
@@ -305,7 +305,7 @@ private struct BackwardProblem {
 extension BackwardProblem {
   /// The sums of rows `first` to `last`, by blocks, into `whole`, which holds whole vectors.
   @_transparent
-  func sums(_ first: Int, _ last: Int, _ whole: ColumnGradientSums, _ block: BlockSums, _ columns: Int) {
+  func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int) {
     if isMasked {
       sums(first, last, whole, block, columns, masked: true)
     } else {
@@ -314,7 +314,7 @@ extension BackwardProblem {
   }
 
   @_transparent
-  func sums(_ first: Int, _ last: Int, _ whole: ColumnGradientSums, _ block: BlockSums, _ columns: Int, masked: Bool) {
+  func sums(_ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int, masked: Bool) {
     var column = 0
     while column < columns {
       lam_store_doubles(whole.beta + column, lam_splat_doubles(0))
@@ -393,7 +393,6 @@ extension BackwardProblem {
       } else {
         column = 0
         while column <= columns - lanes {
-          if ahead { askForEight(row, column) }
           addEightRows(row, column, block, lanes, masked: masked)
           column &+= lanes
         }
@@ -434,14 +433,6 @@ extension BackwardProblem {
     let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
     lam_store(block.beta + column, lam_load(block.beta + column) + (((p0 + p1) + p2) + p3))
     lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
-  }
-
-  /// Asks for eight lines of each matrix: the share of `column` in eight rows to come, in their order in memory.
-  @_transparent
-  func askForEight(_ row: Int, _ column: Int) {
-    let place = row &* x.stride &+ aheadOfSums &+ 8 &* column
-    for line in 0..<8 { lam_prefetch_beyond_first(x.base + (place &+ line &* lanes)) }
-    for line in 0..<8 { lam_prefetch_beyond_first(dy.base + (place &+ line &* lanes)) }
   }
 
   /// Asks for two lines of each matrix: the share of `column` in the two rows from `row` on, in their order in memory.
@@ -510,7 +501,7 @@ extension BackwardProblem {
 // MARK: dx
 
 extension BackwardProblem {
-  /// Writes dx.
+  /// Writes dx, from the last rows to the first: the sums ended with the last, which the cache still holds.
   @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ maskInput: Bool, _ streaming: Bool) {
     let streams = streaming && canStream(dx)
@@ -539,20 +530,19 @@ extension BackwardProblem {
   @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
     let pairs = dy.columns < longRow
-    var number = 0
-    while case let block = blockOfPass(number, rows: dy.rows, streaming: streaming), block.first >= 0,
-      block.first < dy.rows
-    {
-      var row = block.first
-      while pairs && row + 2 <= block.end {
+    var end = dy.rows
+    while end > 0 {
+      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
+      var row = first
+      while pairs && row + 2 <= end {
         pairOfRows(c, dx, row, masked: masked, maskInput: maskInput, streaming: streaming)
         row += 2
       }
-      while row < block.end {
+      while row < end {
         singleRow(c, dx, row, inFours: !pairs, masked: masked, maskInput: maskInput, streaming: streaming)
         row += 1
       }
-      number += 1
+      end = first
     }
   }
 

@@ -75,15 +75,6 @@ func canStream(_ y: MatrixView<Scalar>) -> Bool {
 // `@_transparent` here and in the passes beside it: merely asked to inline, the compiler keeps one loop for all flags,
 // which asks of every vector whether there is a mask and whether to stream.
 
-/// Where a pass over rows goes next that begins where the sums before it ended: blocks from the last to the first, whose
-/// rows the caches still hold; past the caches from the first to the last, in the order that memory likes best.
-@inline(__always)
-func blockOfPass(_ number: Int, rows: Int, streaming: Bool) -> (first: Int, end: Int) {
-  let blocks = (rows &+ NormalizationPanels.blockRows &- 1) / NormalizationPanels.blockRows
-  let first = (streaming ? number : blocks &- 1 &- number) &* NormalizationPanels.blockRows
-  return (first, min(first &+ NormalizationPanels.blockRows, rows))
-}
-
 /// A chunk of columns: y = (x − mean)·scale + offset, where offset = β − meanLow·scale.
 private struct Normalization {
   var x: Pointer
@@ -100,22 +91,24 @@ private struct Normalization {
   var mask: UnsafeMutablePointer<UInt8>
   var maskStride: Int
 
+  /// Blocks of rows from the last to the first: the moments before it ended with the last, which the cache still holds.
   @_transparent
   func run(masked: Bool, streaming: Bool) {
     // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
     let pairs = columns < longRow
-    var number = 0
-    while case let block = blockOfPass(number, rows: rows, streaming: streaming), block.first >= 0, block.first < rows {
-      var row = block.first
-      while pairs && row + 2 <= block.end {
+    var end = rows
+    while end > 0 {
+      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
+      var row = first
+      while pairs && row + 2 <= end {
         pairOfRows(row, masked: masked, streaming: streaming)
         row += 2
       }
-      while row < block.end {
+      while row < end {
         singleRow(row, inFours: !pairs, masked: masked, streaming: streaming)
         row += 1
       }
-      number += 1
+      end = first
     }
   }
 

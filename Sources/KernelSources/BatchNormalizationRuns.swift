@@ -271,7 +271,7 @@ func backwardOfRuns(
   let share = givenStatistics || total <= 0 ? 0 : 1 / (total * Double(inner))
   let features = dy.columns / inner
   let isShort = inner <= lanes
-  let sumsOfFeatures = RunGradientSums(beta: lam_chunk_beta(&sums), products: lam_chunk_gamma(&sums))
+  let sumsOfFeatures = GradientSums(beta: lam_chunk_beta(&sums), products: lam_chunk_gamma(&sums))
   let centers = lam_chunk_group_beta(&sums)!
   var first = 0
   while first < features {
@@ -515,7 +515,7 @@ private func spread(_ values: Pointer, _ inner: Int, _ count: Int) {
 }
 
 /// Σdy and Σdy·(x − mean) of features.
-private struct RunGradientSums {
+private struct GradientSums {
   var beta: UnsafeMutablePointer<Double>
   var products: UnsafeMutablePointer<Double>
 }
@@ -523,7 +523,7 @@ private struct RunGradientSums {
 /// The sums of `count` features from `first` on; leaves their means, one for each column, in `centers`.
 private func gradientSumsOfShortRuns(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ inner: Int, _ first: Int, _ count: Int, _ mean: ConstPointer,
-  _ centers: Pointer, _ result: RunGradientSums
+  _ centers: Pointer, _ result: GradientSums
 ) {
   for i in 0..<count { centers[i] = mean[first + i] }
   spread(centers, inner, count)
