@@ -8,19 +8,40 @@ extension BenchmarkSuites {
   /// product with a pass for each operation, and a predictor.
   ///
   /// The inputs are pixels, bytes over 255, or normally distributed: a predictor multiplies pixels as bytes where the CPU
-  /// can. BLAS and the predictor have as many threads as there are processors, at most 8.
+  /// can. With `data` the pixels are those of its test images. BLAS and the predictor have as many threads as there are
+  /// processors, at most 8.
+  ///
+  /// - Throws: `DatasetError` where there are no such images, `ModelError` where they are of another size.
   public func inference() throws {
+    let images = try data.map { try $0.load().test }
+    if let images, images.height * images.width != 784 {
+      throw ModelError.argument(name: "data", problem: "must have images of 28×28 pixels")
+    }
     for batch in isQuick ? [1, 32, 256] : [1, 8, 32, 256, 10_000] {
-      for inputs in InferenceInputs.allCases { try inference(batch, inputs, as: Float.self) }
+      try inference(batch, images.map { .images($0) } ?? .pixels, as: Float.self)
+      try inference(batch, .normal, as: Float.self)
     }
     try inference(32, .normal, as: Double.self)
   }
 
-  private enum InferenceInputs: String, CaseIterable { case pixels, normal }
+  private enum InferenceInputs {
+    case pixels
+    case images(ImageDataset)
+    case normal
+  }
+
+  private func name(of inputs: InferenceInputs) -> String {
+    switch inputs {
+    case .pixels: "pixels"
+    case .images: data?.name ?? "images"
+    case .normal: "normal"
+    }
+  }
 
   private func inference<Scalar: NetworkScalar>(
     _ batch: Int, _ inputs: InferenceInputs, as type: Scalar.Type
   ) throws {
+    let inputsName = name(of: inputs)
     let kernels = try Scalar.kernels()
     let threads = team
     let widths = [784, 128, 64, 10]
@@ -32,6 +53,10 @@ extension BenchmarkSuites {
         switch inputs {
         case .pixels:
           ScratchMatrix(batch, widths[0]) { row, column in Double((row &* 31 &+ column &* 17) % 256) / 255 }
+        case .images(let images):
+          images.pixels.withUnsafeBufferPointer { pixels in
+            ScratchMatrix(batch, widths[0]) { Double(pixels[$0 % images.count * widths[0] + $1]) / 255 }
+          }
         case .normal: ScratchMatrix<Float>(normal: batch, widths[0], seed: 5).converted(to: Scalar.self)
         }
       let network = try InferenceNetwork<Scalar>(widths, rows: batch, from: model)
@@ -48,7 +73,8 @@ extension BenchmarkSuites {
         let error = network.output.rows(checked).largestDifference(from: oracle.output) / oracle.output.largest
         // A rounding for each term of each sum on the way; deviations of about 1 magnify them by less than 8.
         var row = BenchmarkRow(
-          suite: "inference", name: "784-128-64-10 relu, bn after, batch \(batch), \(inputs), \(Scalar.precisionName)",
+          suite: "inference",
+          name: "784-128-64-10 relu, bn after, batch \(batch), \(inputsName), \(Scalar.precisionName)",
           variant: variant, threads: threads, timing: timing, maxError: error,
           bound: 8 * Double(widths.reduce(0, +)) * Double(Scalar.ulpOfOne))
         row.imagesPerSecond = Double(batch) / timing.median * 1e6

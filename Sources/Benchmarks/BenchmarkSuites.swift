@@ -18,6 +18,8 @@ public struct BenchmarkSuites {
   public var isQuick: Bool
   /// Threads of each case; nil: one for products and kernels, as many as processors for layers and steps.
   public var threads: Int?
+  /// Where images of steps and of inference come from; nil: noise, of which no pixel is left out.
+  public var data: DataSource?
   /// The variants that are measured.
   public var variants = Set(BenchmarkVariant.allCases)
   /// Seconds for each measurement.

@@ -27,6 +27,8 @@ public struct StepBenchmark: Sendable {
   public var seconds = 3.0
   /// Images that batches are drawn from; fewer where a step is so slow that an epoch of them would take too long.
   public var images = 60_000
+  /// Where the images come from; nil: noise, of which no pixel is left out.
+  public var data: DataSource?
 
   /// The step of 784-128-64-10 with batch normalization after ReLU and Adam at batch 32.
   public init() {}
@@ -43,7 +45,8 @@ public struct StepBenchmark: Sendable {
   var name: String {
     let network = widths.map(String.init).joined(separator: "-")
     return "\(network) \(recipe.activation.kind), bn \(recipe.normalization.rawValue), batch \(batchSize)"
-      + (inDouble ? ", float64" : "") + (nonFinite == .ignore ? "" : ", non-finite \(nonFinite.rawValue)")
+      + (data.map { ", \($0.name)" } ?? "") + (inDouble ? ", float64" : "")
+      + (nonFinite == .ignore ? "" : ", non-finite \(nonFinite.rawValue)")
   }
 
   /// The rows of the variants in `suites.variants`.
@@ -60,7 +63,7 @@ public struct StepBenchmark: Sendable {
     let most = try threads ?? ThreadRequest(nil).mostMembers
     _ = try model.plan(samples: batchSize)
     let team = model.teamSize ?? 1
-    let data = try randomImages(max(images, batchSize))
+    let data = try loadImages(max(images, batchSize))
     let check = try check(model, data, suites)
     func peak(_ threads: Int) throws -> Double {
       try ScratchMemory.scope {
@@ -134,7 +137,7 @@ public struct StepBenchmark: Sendable {
     _ = try first.plan(samples: batchSize)
     let team = first.teamSize ?? 1
     let models = try [first] + [.throw, .rollBack].map { try makeModel($0, threads: team) }
-    let data = try randomImages(max(images, batchSize))
+    let data = try loadImages(max(images, batchSize))
     var laminaAlone = suites
     laminaAlone.variants = [.lamina]
     let checks = try models.map { try check($0, data, laminaAlone) }
@@ -206,6 +209,23 @@ public struct StepBenchmark: Sendable {
         network.update(rule)
       }
     }
+  }
+
+  private func loadImages(_ count: Int) throws -> ImageDataset {
+    guard let data else { return try randomImages(count) }
+    let images = try data.load().train
+    let pixels = images.height * images.width
+    guard pixels == inputs, images.classCount <= classes else {
+      throw ModelError.argument(
+        name: "data",
+        problem:
+          "\(data.name) has \(pixels) pixels and \(images.classCount) classes, the network \(inputs) inputs and \(classes) outputs"
+      )
+    }
+    guard images.count >= batchSize else {
+      throw ModelError.argument(name: "data", problem: "\(data.name) has \(images.count) images, fewer than a batch")
+    }
+    return images.count > count ? images.subset(0..<count) : images
   }
 
   private func randomImages(_ count: Int) throws -> ImageDataset {

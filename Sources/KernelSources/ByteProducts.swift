@@ -13,7 +13,7 @@
   ) {
     lam_gather_byte_rows(
       source, indices, Int64(columns), Int64(first), Int64(samples), batch.rows, Int64(batch.stride), batch.quads,
-      Int64(batch.groups))
+      batch.occupied, Int64(batch.groups))
   }
 
   func takeApart(_ w: MatrixView<Scalar>, _ columns: DigitColumns<Scalar>) {
@@ -27,22 +27,17 @@
   func multiplyBytes(
     _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>
   ) {
-    var column = 0
-    while column < y.columns {
-      let vector = column / columnsOfVector
-      lam_multiply_bytes(
-        x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), digits(of: w, vector), w.units + column,
-        Scalar(scale), y.base + column, Int64(y.stride), Int64(y.columns - column))
-      column += columnsOfVector
-    }
+    lam_multiply_bytes(
+      x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), w.digits, w.units, Scalar(scale), y.base,
+      Int64(y.stride), Int64(y.columns))
   }
 
   func byteGradient(
     _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>
   ) {
-    var columns = digitColumns(z)
+    var (batch, columns) = (byteColumns(x), digitColumns(z))
     lam_byte_gradient(
-      x.quads, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride))
+      &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride))
   }
 
   func byteGradientAdam(
@@ -50,7 +45,7 @@
     _ m: Pointer, _ v: Pointer, _ columns: DigitColumns<Scalar>, _ largest: Pointer, _ alpha: Double, _ beta1: Double,
     _ beta2: Double, _ epsilon: Double, _ decay: Double, _ requests: UnsafeMutablePointer<LineRequests>?
   ) -> Bool {
-    var gradients = digitColumns(z)
+    var (batch, gradients) = (byteColumns(x), digitColumns(z))
     var weights = lam_byte_weights(
       w: w, m: m, v: v, digits: columns.digits + first / 4 * groupBytes,
       group_stride: Int64(columns.groups * groupBytes), units: columns.units, largest: largest)
@@ -58,7 +53,7 @@
     // Its fields are those of the C structure, in the same order.
     let lines = UnsafeMutableRawPointer(requests)?.assumingMemoryBound(to: lam_line_requests.self)
     lam_byte_gradient_adam(
-      x.quads, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
+      &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
     for vector in 0..<columns.vectors {
       let column = vector * columnsOfVector
       if !lam_units_fit(columns.units + column, largest + column) { return false }
@@ -73,6 +68,11 @@
   @inline(__always)
   private func digits(of columns: DigitColumns<Scalar>, _ vector: Int) -> UnsafeMutablePointer<Int8> {
     columns.digits + vector * columns.groups * groupBytes
+  }
+
+  @inline(__always)
+  private func byteColumns(_ x: ByteBatch) -> lam_byte_columns {
+    lam_byte_columns(quads: x.quads, occupied: x.occupied, groups: Int64(x.groups))
   }
 
   @inline(__always)

@@ -43,6 +43,12 @@ struct BenchCommand: ParsableCommand {
       valueName: "ignore|throw|rollBack"))
   var nonFinite: NonFinitePolicy?
 
+  @Option(
+    help: ArgumentHelp(
+      "Images of step and inference: noise, the hardest case, or those of train's --data, whose empty parts take no time.",
+      valueName: "noise|name|dir"))
+  var data = "noise"
+
   @Option(help: ArgumentHelp("Seconds of measuring each variant of the step.", valueName: "x"))
   var seconds: Double?
 
@@ -87,6 +93,7 @@ struct BenchCommand: ParsableCommand {
       try output.add(row)
       plots?.add(row)
     }
+    suites.data = images
     if !variant.isEmpty { suites.variants = Set(variant) }
     let sweeps = sweep || plot != nil || (suite == .all && !quick)
     for suite in suite == .all ? Suite.allCases : [suite] {
@@ -112,6 +119,8 @@ struct BenchCommand: ParsableCommand {
     if output.failures > 0 { throw ExitCode.failure }
   }
 
+  private var images: DataSource? { data == "noise" ? nil : DataSource(name: data) }
+
   private func stepBenchmark() throws -> StepBenchmark {
     let widths = try parseWidths(layers, flag: "--layers")
     var benchmark = StepBenchmark()
@@ -123,6 +132,7 @@ struct BenchCommand: ParsableCommand {
     benchmark.threads = network.threads
     benchmark.nonFinite = nonFinite ?? .ignore
     benchmark.inDouble = network.precision == .float64
+    benchmark.data = images
     benchmark.seconds = seconds ?? (quick ? 1 : 3)
     if quick { benchmark.images = 16_384 }
     return benchmark

@@ -16,9 +16,17 @@ private let kernels = table.byteProducts
     let batch: ByteBatch
     let columns: Int
 
-    init(samples: Int, columns: Int, largest: Double = 256) {
+    /// Bytes below `largest`, or with `empty` runs of seven columns of which so large a share is 0, as of images.
+    init(samples: Int, columns: Int, largest: Double = 256, empty: Double = 0) {
       var numbers = TestNumbers(UInt64(samples * 1000 + columns))
-      let all = (0..<samples + 2).map { _ in (0..<columns).map { _ in UInt8(numbers.uniform() * largest) } }
+      let all = (0..<samples + 2).map { _ in
+        var isEmpty = false
+        return (0..<columns).map { column in
+          if column % 7 == 0 { isEmpty = numbers.uniform() < empty }
+          let byte = UInt8(numbers.uniform() * largest)
+          return isEmpty ? 0 : byte
+        }
+      }
       let order = (0..<samples).map { Int32(($0 * 7 + 1) % (samples + 2)) }
       values = order.map { all[Int($0)] }
       self.columns = columns
@@ -28,7 +36,10 @@ private let kernels = table.byteProducts
       let quads = UnsafeMutablePointer<UInt8>.allocate(
         capacity: ByteBatch.quadBytes(columns: columns, samples: samples))
       quads.initialize(repeating: 99, count: ByteBatch.quadBytes(columns: columns, samples: samples))
-      batch = ByteBatch(rows: rows, stride: stride, quads: quads, samples: samples)
+      let occupied = UnsafeMutablePointer<UInt8>.allocate(
+        capacity: ByteBatch.occupiedBytes(columns: columns, samples: samples))
+      occupied.initialize(repeating: 255, count: ByteBatch.occupiedBytes(columns: columns, samples: samples))
+      batch = ByteBatch(rows: rows, stride: stride, quads: quads, occupied: occupied, samples: samples)
       let source = all.flatMap { $0 }
       // In two parts, as two members of a team do.
       let half = samples / 8 * 4
@@ -76,13 +87,17 @@ private let kernels = table.byteProducts
 
   @Test func gatheringKeepsEveryByte() {
     for (samples, columns) in [(1, 1), (3, 16), (4, 17), (5, 63), (8, 64), (13, 65), (32, 130)] {
-      let bytes = Bytes(samples: samples, columns: columns)
+      let bytes = Bytes(samples: samples, columns: columns, empty: 0.8)
       let groups = (samples + 3) / 4
       for sample in 0..<groups * 4 {
         for column in 0..<columns {
           let expected = sample < samples ? bytes.values[sample][column] : 0
-          let line = bytes.batch.quads + (column / 16 * groups + sample / 4) * 64
-          #expect(line[column % 16 * 4 + sample % 4] == expected)
+          let place = column / 16 * groups + sample / 4
+          #expect(bytes.batch.quads[place * 64 + column % 16 * 4 + sample % 4] == expected)
+          let isOccupied = (sample / 4 * 4..<min(sample / 4 * 4 + 4, samples)).contains { sample in
+            (column / 4 * 4..<min(column / 4 * 4 + 4, columns)).contains { bytes.values[sample][$0] != 0 }
+          }
+          #expect(bytes.batch.occupied[place] >> UInt8(column % 16 / 4) & 1 == (isOccupied ? 1 : 0))
           if sample < samples { #expect(bytes.batch.rows[sample * bytes.batch.stride + column] == expected) }
         }
       }
@@ -128,12 +143,14 @@ private let kernels = table.byteProducts
     }
   }
 
-  @Test func productMeetsTheOracle() {
+  /// With images, of which groups of columns are left out, and with noise, of which none are.
+  @Test(arguments: [0, 0.5, 0.9, 1]) func productMeetsTheOracle(empty: Double) {
     let scale = 1.0 / 255
     for (rows, inputs) in [
       (1, 1), (2, 3), (3, 4), (4, 15), (5, 16), (6, 17), (7, 64), (8, 65), (9, 100), (15, 784), (16, 33), (33, 130),
+      (75, 66), (2, 4100),
     ] {
-      let x = Bytes(samples: rows, columns: inputs)
+      let x = Bytes(samples: rows, columns: inputs, empty: empty)
       let w = matrix(inputs, 48)
       let columns = apart(w)
       for units in [1, 15, 16, 17, 31, 48] {
@@ -158,9 +175,9 @@ private let kernels = table.byteProducts
     unit / 2 * sumOfBytes + 7 * 0x1p-24 * (abs(exact) + unit * Double(terms) * 256 * 255 * 128)
   }
 
-  @Test func gradientMeetsTheOracle() {
+  @Test(arguments: [0, 0.5, 0.9, 1]) func gradientMeetsTheOracle(empty: Double) {
     for (samples, inputs) in [(1, 4), (3, 5), (4, 16), (7, 17), (32, 33), (60, 65), (241, 20), (250, 18), (300, 64)] {
-      let x = Bytes(samples: samples, columns: inputs)
+      let x = Bytes(samples: samples, columns: inputs, empty: empty)
       let z = matrix(samples, 48)
       let columns = apart(z)
       for first in Set([0, 4, inputs / 16 * 16, (inputs - 1) / 4 * 4]) where first < inputs {
@@ -189,6 +206,7 @@ private let kernels = table.byteProducts
       let x = Bytes(samples: samples, columns: 4, largest: 0)
       for i in 0..<samples * x.batch.stride { x.batch.rows[i] = 255 }
       for i in 0..<ByteBatch.quadBytes(columns: 4, samples: samples) { x.batch.quads[i] = 255 }
+      for i in 0..<x.batch.groups { x.batch.occupied[i] = 1 }
       let z = TestMatrix<Float>(samples, 16) { _, column in column % 2 == 0 ? -1.984375 : 1.984375 }
       let y = TestMatrix<Float>(4, 16)
       kernels.gradient!(x.batch, apart(z), 1, 0, y.view)
@@ -200,12 +218,12 @@ private let kernels = table.byteProducts
   }
 
   /// The fused update is the gradient and then the update, and the digits are those of the new weights, to the bit.
-  @Test func updateIsGradientAndAdam() {
+  @Test(arguments: [0, 0.7]) func updateIsGradientAndAdam(empty: Double) {
     var refused = 0
     for (samples, inputs, vectors) in [(1, 4, 1), (5, 20, 2), (13, 64, 4), (16, 36, 3), (32, 100, 4), (260, 32, 2)] {
       // Weights that decay and weights that do not; steps that leave the binade of the largest and steps that do not.
       for (decay, alpha) in [(1.0, 1e-6), (0.999, 1e-6), (1.0, 0.5)] {
-        let x = Bytes(samples: samples, columns: inputs)
+        let x = Bytes(samples: samples, columns: inputs, empty: empty)
         let z = apart(matrix(samples, vectors * 16))
         var numbers = TestNumbers(9)
         let start = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { row, _ in

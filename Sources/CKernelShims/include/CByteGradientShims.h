@@ -10,13 +10,21 @@
 
 // MARK: dW = scale·xᵀ·z
 
+/// Bit q: whether one of four bytes from 4·q on is not 0.
+LAM_BYTES_INLINE uint8_t lam_four_bits_not_zero(lam_sixteen_bytes v) {
+  typedef int lam_four_integers __attribute__((ext_vector_type(4)));
+  typedef float lam_four_floats __attribute__((vector_size(16)));
+  return (uint8_t)__builtin_ia32_movmskps((lam_four_floats)((lam_four_integers)v != 0));
+}
+
 /// Copies rows of bytes, and puts four samples of a column side by side.
 ///
 /// In `quads` sixteen columns of a group of samples are a line, and the lines of a block of columns follow one another:
-/// a block of columns is read from one end to the other. Samples that are missing in the last group are 0 there.
+/// a block of columns is read from one end to the other. Samples that are missing in the last group are 0 there. Of each
+/// line `occupied` has a byte: bit q says whether one of the columns 4·q … 4·q + 3 has a byte that is not 0.
 LAM_BYTES_APART void lam_gather_byte_rows(const uint8_t *source, const int32_t *indices, int64_t columns, int64_t first,
                                           int64_t samples, uint8_t *rows, int64_t stride, uint8_t *quads,
-                                          int64_t groups) {
+                                          uint8_t *occupied, int64_t groups) {
   for (int64_t sample = first; sample < first + samples; sample += 4) {
     uint8_t *to = rows + sample * stride;
     const int64_t count = first + samples - sample < 4 ? first + samples - sample : 4;
@@ -30,6 +38,7 @@ LAM_BYTES_APART void lam_gather_byte_rows(const uint8_t *source, const int32_t *
     }
     const lam_sixteen_bytes none = {};
     uint8_t *line = quads + sample / 4 * 64;
+    uint8_t *bits = occupied + sample / 4;
     for (int64_t c = 0; c < columns; c += 16) {
       const lam_sixteen_bytes r0 = *(const lam_sixteen_bytes *)(to + c);
       const lam_sixteen_bytes r1 = count > 1 ? *(const lam_sixteen_bytes *)(to + stride + c) : none;
@@ -48,6 +57,8 @@ LAM_BYTES_APART void lam_gather_byte_rows(const uint8_t *source, const int32_t *
       *(lam_sixteen_bytes *)(line + 32) = __builtin_shufflevector(high01, high23, LAM_LOW_PAIRS);
       *(lam_sixteen_bytes *)(line + 48) = __builtin_shufflevector(high01, high23, LAM_HIGH_PAIRS);
       line += groups * 64;
+      *bits = lam_four_bits_not_zero(r0 | r1 | r2 | r3);
+      bits += groups;
     }
   }
 }
@@ -81,6 +92,67 @@ LAM_BYTES_INLINE void lam_values_of_quad(const lam_quad_sums *sums, int64_t grou
   }
 }
 
+/// A batch by column: `quads` and `occupied` of its gathering, with `groups` groups of samples.
+typedef struct {
+  const uint8_t *quads;
+  const uint8_t *occupied;
+  int64_t groups;
+} lam_byte_columns;
+
+/// Whether so many of the groups of `rows` rows of dW from `first` on are 0 that it pays to leave those out: of images many
+/// are. A mask has 64 bits.
+LAM_BYTES_INLINE bool lam_leaves_out(const lam_byte_columns *x, int64_t first, int64_t rows) {
+  if (x->groups > 64) return false;
+  int64_t count = 0, all = 0;
+  for (int64_t block = first / 16; block <= (first + rows - 1) / 16; ++block) {
+    const uint8_t *bits = x->occupied + block * x->groups;
+    for (int64_t g = 0; g < x->groups; ++g) count += __builtin_popcount(bits[g]);
+    all += 4 * x->groups;
+  }
+  return count * 16 <= all * 15;
+}
+
+/// Bit g: whether one of the columns k … k + 3, k a multiple of 4, is not 0 in group g.
+LAM_BYTES_INLINE uint64_t lam_groups_left(const lam_byte_columns *x, int64_t k) {
+  const uint8_t *occupied = x->occupied + k / 16 * x->groups;
+  uint64_t left = 0;
+  for (int64_t g = 0; g < x->groups; g += 8) {
+    uint64_t bits;
+    __builtin_memcpy(&bits, occupied + g, 8);
+    left |= __builtin_ia32_pext_di(bits, (uint64_t)0x0101010101010101 << k % 16 / 4) << g;
+  }
+  return x->groups < 64 ? left & (((uint64_t)1 << x->groups) - 1) : left;
+}
+
+/// Where a tile has come to among the groups of samples: the next one, or the lowest of those that are `left`.
+typedef struct {
+  const uint8_t *x;
+  const int8_t *z;
+  uint64_t left;
+} lam_group_cursor;
+
+LAM_BYTES_INLINE void lam_add_groups(lam_quad_sums *sums, lam_group_cursor *at, int64_t count, bool leaves_out) {
+  for (; count > 0; --count) {
+    if (leaves_out) {
+      const int64_t g = __builtin_ctzll(at->left);
+      lam_add_group(sums, at->x + g * 64, at->z + g * LAM_GROUP_BYTES);
+      at->left &= at->left - 1;
+    } else {
+      lam_add_group(sums, at->x, at->z);
+      at->x += 64;
+      at->z += LAM_GROUP_BYTES;
+    }
+  }
+}
+
+/// The place of the columns k … k + 3 in the batch, and how many groups are to be added.
+LAM_BYTES_INLINE lam_group_cursor lam_begin_groups(const lam_byte_columns *x, int64_t k, const int8_t *z,
+                                                   bool leaves_out, int64_t *count) {
+  const uint64_t left = leaves_out ? lam_groups_left(x, k) : 0;
+  *count = leaves_out ? __builtin_popcountll(left) : x->groups;
+  return (lam_group_cursor){x->quads + k / 16 * x->groups * 64 + k % 16 * 4, z, left};
+}
+
 /// Where the digits of z's columns and their units lie: `vectors` times sixteen columns, group after group.
 typedef struct {
   const int8_t *digits;
@@ -89,23 +161,32 @@ typedef struct {
   int64_t groups;
 } lam_digit_columns;
 
-/// Rows `first` … `first + rows` of y = scale·xᵀ·z, `first` a multiple of 4; y is the address of row `first`.
-LAM_BYTES_APART void lam_byte_gradient(const uint8_t *quads, int64_t first, int64_t rows, const lam_digit_columns *z,
-                                       float scale, float *y, int64_t y_stride) {
-  const int64_t groups = z->groups;
+LAM_BYTES_INLINE void lam_byte_gradient_body(const lam_byte_columns *x, int64_t first, int64_t rows,
+                                             const lam_digit_columns *z, float scale, float *y, int64_t y_stride,
+                                             bool leaves_out) {
   for (int64_t row = 0; row < rows; row += 4) {
-    const int64_t k = first + row;
-    const uint8_t *x = quads + k / 16 * groups * 64 + k % 16 * 4;
     for (int64_t v = 0; v < z->vectors; ++v) {
       lam_quad_sums sums = {};
-      const int8_t *digits = z->digits + v * groups * LAM_GROUP_BYTES;
-      for (int64_t g = 0; g < groups; ++g) lam_add_group(&sums, x + g * 64, digits + g * LAM_GROUP_BYTES);
+      int64_t count;
+      lam_group_cursor at =
+          lam_begin_groups(x, first + row, z->digits + v * z->groups * LAM_GROUP_BYTES, leaves_out, &count);
+      lam_add_groups(&sums, &at, count, leaves_out);
       lam_vector value[4];
-      lam_values_of_quad(&sums, groups, lam_load(z->units + v * LAM_LANES) * (lam_vector)scale, value);
+      lam_values_of_quad(&sums, z->groups, lam_load(z->units + v * LAM_LANES) * (lam_vector)scale, value);
       LAM_UNROLL for (int r = 0; r < 4; ++r) {
         if (row + r < rows) lam_store(y + (row + r) * y_stride + v * LAM_LANES, value[r]);
       }
     }
+  }
+}
+
+/// Rows `first` … `first + rows` of y = scale·xᵀ·z, `first` a multiple of 4; y is the address of row `first`.
+LAM_BYTES_APART void lam_byte_gradient(const lam_byte_columns *x, int64_t first, int64_t rows,
+                                       const lam_digit_columns *z, float scale, float *y, int64_t y_stride) {
+  if (lam_leaves_out(x, first, rows)) {
+    lam_byte_gradient_body(x, first, rows, z, scale, y, y_stride, true);
+  } else {
+    lam_byte_gradient_body(x, first, rows, z, scale, y, y_stride, false);
   }
 }
 
@@ -172,25 +253,11 @@ LAM_BYTES_INLINE lam_vector lam_end_update(const lam_adam_step *step, lam_row_up
   return updated;
 }
 
-/// Where a tile has come to among the groups of samples.
-typedef struct {
-  const uint8_t *x;
-  const int8_t *z;
-} lam_group_cursor;
-
-LAM_BYTES_INLINE void lam_add_groups(lam_quad_sums *sums, lam_group_cursor *at, int64_t count) {
-  for (; count > 0; --count) {
-    lam_add_group(sums, at->x, at->z);
-    at->x += 64;
-    at->z += LAM_GROUP_BYTES;
-  }
-}
-
 /// Updates the four rows that wait, beside the products of most groups: each row in two parts and its digits in a third,
 /// so that none waits for the one before.
 LAM_BYTES_INLINE void lam_update_quad(const lam_pending_quad *pending, const lam_byte_weights *weights,
                                       const lam_adam_step *step, int64_t width, bool decays, lam_quad_sums *sums,
-                                      lam_group_cursor *at, int64_t groups) {
+                                      lam_group_cursor *at, int64_t groups, bool leaves_out) {
   const int64_t column = pending->vector * LAM_LANES;
   const lam_vector units_in_one = lam_units_in_one(lam_load(weights->units + column));
   lam_integers largest = lam_load_integers(weights->largest + column), term[4];
@@ -212,16 +279,16 @@ LAM_BYTES_INLINE void lam_update_quad(const lam_pending_quad *pending, const lam
       largest = lam_larger(largest, lam_magnitude_bits(updated[r]));
       term[r] = lam_digits(updated[r], units_in_one);
     }
-    if (stage < 4) lam_add_groups(sums, at, share);
+    if (stage < 4) lam_add_groups(sums, at, share, leaves_out);
   }
   lam_store_group(pending->digits, term);
   lam_store_integers(weights->largest + column, largest);
 }
 
-LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const uint8_t *quads, int64_t first, int64_t rows,
+LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const lam_byte_columns *x, int64_t first, int64_t rows,
                                                   const lam_digit_columns *z, float scale,
                                                   const lam_byte_weights *weights, const lam_adam_step *step,
-                                                  lam_line_requests *requests, bool decays) {
+                                                  lam_line_requests *requests, bool decays, bool leaves_out) {
   const int64_t groups = z->groups, vectors = z->vectors, width = vectors * LAM_LANES;
   lam_pending_quad pending = {};
   pending.digits = 0;
@@ -229,16 +296,17 @@ LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const uint8_t *quads, int64_t 
   int64_t row = 0, vector = 0;
   for (int64_t tile = 0; tile <= tiles; ++tile) {
     lam_quad_sums sums = {};
-    const int64_t k = first + row;
-    lam_group_cursor at = {quads + k / 16 * groups * 64 + k % 16 * 4, z->digits + vector * groups * LAM_GROUP_BYTES};
     const bool computes = tile < tiles;
-    int64_t left = computes ? groups : 0;
+    int64_t left = 0;
+    lam_group_cursor at = {};
+    if (computes)
+      at = lam_begin_groups(x, first + row, z->digits + vector * groups * LAM_GROUP_BYTES, leaves_out, &left);
     if (pending.digits) {
-      lam_update_quad(&pending, weights, step, width, decays, &sums, &at, left);
+      lam_update_quad(&pending, weights, step, width, decays, &sums, &at, left, leaves_out);
       left %= 4;
     }
     if (requests && requests->left > 0) lam_ask_for_next(requests);
-    lam_add_groups(&sums, &at, left);
+    lam_add_groups(&sums, &at, left, leaves_out);
     if (!computes) break;
     lam_values_of_quad(&sums, groups, lam_load(z->units + vector * LAM_LANES) * (lam_vector)scale, pending.gradient);
     pending.place = row * width + vector * LAM_LANES;
@@ -253,13 +321,16 @@ LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const uint8_t *quads, int64_t 
 
 /// The same with Adam on `rows` rows of weights from `weights` on, `rows` a multiple of 4; afterwards `largest` holds the
 /// bits of the largest magnitudes of before and of the new weights, whose digits are written in units of `units`.
-LAM_BYTES_APART void lam_byte_gradient_adam(const uint8_t *quads, int64_t first, int64_t rows,
+LAM_BYTES_APART void lam_byte_gradient_adam(const lam_byte_columns *x, int64_t first, int64_t rows,
                                             const lam_digit_columns *z, float scale, const lam_byte_weights *weights,
                                             const lam_adam_step *step, lam_line_requests *requests) {
-  if (step->decay == 1) {
-    lam_byte_gradient_adam_body(quads, first, rows, z, scale, weights, step, requests, false);
+  const bool decays = step->decay != 1;
+  if (lam_leaves_out(x, first, rows)) {
+    if (decays) lam_byte_gradient_adam_body(x, first, rows, z, scale, weights, step, requests, true, true);
+    else lam_byte_gradient_adam_body(x, first, rows, z, scale, weights, step, requests, false, true);
   } else {
-    lam_byte_gradient_adam_body(quads, first, rows, z, scale, weights, step, requests, true);
+    if (decays) lam_byte_gradient_adam_body(x, first, rows, z, scale, weights, step, requests, true, false);
+    else lam_byte_gradient_adam_body(x, first, rows, z, scale, weights, step, requests, false, false);
   }
 }
 

@@ -116,12 +116,57 @@ LAM_BYTES_INLINE lam_vector lam_value_of_sums(const lam_integers sum[3], lam_vec
   return lam_multiply_add(high, base, lam_floats_of(sum[0])) * unit;
 }
 
+// MARK: Groups that matter
+
+/// Rows of bytes that are multiplied together, blocks of them whose groups are listed at once, and groups a list holds.
+#define LAM_BYTE_ROWS 8
+#define LAM_LISTED_BLOCKS 8
+#define LAM_LISTED_GROUPS 1024
+
+/// The groups of four columns in which a block of rows has a byte that is not 0; of images many have none.
+typedef struct {
+  /// -1 where nearly all groups count: then they are taken one after another.
+  int64_t count;
+  uint16_t group[LAM_LISTED_GROUPS];
+} lam_group_list;
+
+LAM_BYTES_INLINE unsigned short lam_bits_not_zero(lam_integers v) {
+  typedef int lam_native_integers __attribute__((vector_size(64)));
+  return __builtin_ia32_cmpd512_mask((lam_native_integers)v, (lam_native_integers){}, 4, (unsigned short)-1);
+}
+
+/// Lists those of the `groups` groups of `rows` rows of bytes; whole lines are read.
+LAM_BYTES_APART void lam_list_groups(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t groups,
+                                     lam_group_list *list) {
+  unsigned short bits[LAM_LISTED_GROUPS / 16];
+  const int64_t chunks = (groups + 15) / 16;
+  int64_t count = 0;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    lam_integers any = lam_load_integers(x + chunk * 64);
+    for (int64_t r = 1; r < rows; ++r) any |= lam_load_integers(x + r * x_stride + chunk * 64);
+    const int64_t left = groups - chunk * 16;
+    bits[chunk] = lam_bits_not_zero(any) & (left < 16 ? (1 << left) - 1 : 0xffff);
+    count += __builtin_popcount(bits[chunk]);
+  }
+  list->count = count;
+  if (count * 16 > groups * 15) {
+    list->count = -1;
+    return;
+  }
+  uint16_t *to = list->group;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    for (unsigned left = bits[chunk]; left; left &= left - 1)
+      *to++ = (uint16_t)(chunk * 16 + __builtin_ctz(left));
+  }
+}
+
 // MARK: y = scale·x·W
 
-/// Defines NAME: ROWS rows of bytes times sixteen columns, every CHAINS-th group into sums of its own.
-#define LAM_DEFINE_BYTE_PRODUCT(NAME, ROWS, CHAINS)                                                                    \
-  LAM_BYTES_APART void NAME(const uint8_t *x, int64_t x_stride, int64_t groups, const int8_t *digits, lam_vector unit, \
-                            float *y, int64_t y_stride, int64_t columns) {                                             \
+/// Defines NAME: ROWS rows of bytes times sixteen columns, every CHAINS-th group into sums of its own; `groups` groups one
+/// after another, or those of a list.
+#define LAM_DEFINE_BYTE_PRODUCT(NAME, ROWS, CHAINS, IS_LISTED)                                                         \
+  LAM_BYTES_APART void NAME(const uint8_t *x, int64_t x_stride, int64_t groups, const uint16_t *list,                  \
+                            const int8_t *digits, lam_vector unit, float *y, int64_t y_stride, int64_t columns) {      \
     lam_integers sum[CHAINS][ROWS][3];                                                                                 \
     LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                        \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
@@ -129,25 +174,26 @@ LAM_BYTES_INLINE lam_vector lam_value_of_sums(const lam_integers sum[3], lam_vec
     int64_t g = 0;                                                                                                     \
     for (; g + CHAINS <= groups; g += CHAINS) {                                                                        \
       LAM_UNROLL for (int c = 0; c < CHAINS; ++c) {                                                                    \
+        const int64_t group = IS_LISTED ? list[g + c] : g + c;                                                         \
         lam_integers digit[3];                                                                                         \
-        LAM_UNROLL for (int d = 0; d < 3; ++d) digit[d] = lam_load_integers(digits + c * LAM_GROUP_BYTES + d * 64);    \
+        LAM_UNROLL for (int d = 0; d < 3; ++d)                                                                         \
+          digit[d] = lam_load_integers(digits + group * LAM_GROUP_BYTES + d * 64);                                     \
         LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                    \
-          const lam_integers bytes = (lam_integers)*(const lam_unaligned_int32 *)(x + r * x_stride + c * 4);           \
+          const lam_integers bytes = (lam_integers)*(const lam_unaligned_int32 *)(x + r * x_stride + group * 4);       \
           LAM_UNROLL for (int d = 0; d < 3; ++d)                                                                       \
             sum[c][r][d] = lam_add_byte_products(sum[c][r][d], bytes, digit[d]);                                       \
         }                                                                                                              \
       }                                                                                                                \
-      digits += CHAINS * LAM_GROUP_BYTES;                                                                              \
-      x += CHAINS * 4;                                                                                                 \
     }                                                                                                                  \
     for (; g < groups; ++g) {                                                                                          \
+      const int64_t group = IS_LISTED ? list[g] : g;                                                                   \
       LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                      \
-        const lam_integers bytes = (lam_integers)*(const lam_unaligned_int32 *)(x + r * x_stride);                     \
-        LAM_UNROLL for (int d = 0; d < 3; ++d)                                                                         \
-          sum[0][r][d] = lam_add_byte_products(sum[0][r][d], bytes, lam_load_integers(digits + d * 64));               \
+        const lam_integers bytes = (lam_integers)*(const lam_unaligned_int32 *)(x + r * x_stride + group * 4);         \
+        LAM_UNROLL for (int d = 0; d < 3; ++d) {                                                                       \
+          const lam_integers digit = lam_load_integers(digits + group * LAM_GROUP_BYTES + d * 64);                     \
+          sum[0][r][d] = lam_add_byte_products(sum[0][r][d], bytes, digit);                                            \
+        }                                                                                                              \
       }                                                                                                                \
-      digits += LAM_GROUP_BYTES;                                                                                       \
-      x += 4;                                                                                                          \
     }                                                                                                                  \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
       LAM_UNROLL for (int c = 1; c < CHAINS; ++c)                                                                      \
@@ -157,38 +203,72 @@ LAM_BYTES_INLINE lam_vector lam_value_of_sums(const lam_integers sum[3], lam_vec
       else lam_store_first(y + r * y_stride, value, columns);                                                          \
     }                                                                                                                  \
   }
+#define LAM_DEFINE_BYTE_PRODUCTS(ROWS, CHAINS)                                                                         \
+  LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_##ROWS, ROWS, CHAINS, 0)                                                    \
+  LAM_DEFINE_BYTE_PRODUCT(lam_listed_byte_product_##ROWS, ROWS, CHAINS, 1)
 
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_1, 1, 4)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_2, 2, 2)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_3, 3, 1)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_4, 4, 1)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_5, 5, 1)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_6, 6, 1)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_7, 7, 1)
-LAM_DEFINE_BYTE_PRODUCT(lam_byte_product_8, 8, 1)
+LAM_DEFINE_BYTE_PRODUCTS(1, 4)
+LAM_DEFINE_BYTE_PRODUCTS(2, 2)
+LAM_DEFINE_BYTE_PRODUCTS(3, 1)
+LAM_DEFINE_BYTE_PRODUCTS(4, 1)
+LAM_DEFINE_BYTE_PRODUCTS(5, 1)
+LAM_DEFINE_BYTE_PRODUCTS(6, 1)
+LAM_DEFINE_BYTE_PRODUCTS(7, 1)
+LAM_DEFINE_BYTE_PRODUCTS(8, 1)
 
 #define LAM_BYTE_PRODUCT_CASE(ROWS)                                                                                    \
-  case ROWS: lam_byte_product_##ROWS(x, x_stride, groups, digits, factor, y, y_stride, columns); break;
-/// Rows of bytes times the first `columns` of sixteen columns that were taken apart.
+  case ROWS:                                                                                                           \
+    if (list && list->count >= 0)                                                                                      \
+      lam_listed_byte_product_##ROWS(x, x_stride, list->count, list->group, digits, factor, y, y_stride, columns);     \
+    else                                                                                                               \
+      lam_byte_product_##ROWS(x, x_stride, groups, 0, digits, factor, y, y_stride, columns);                           \
+    break;
+/// Up to eight rows of bytes times the first `columns` of sixteen columns that were taken apart.
+LAM_BYTES_INLINE void lam_multiply_byte_rows(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t groups,
+                                             const lam_group_list *list, const int8_t *digits, lam_vector factor,
+                                             float *y, int64_t y_stride, int64_t columns) {
+  switch (rows) {
+    LAM_BYTE_PRODUCT_CASE(1)
+    LAM_BYTE_PRODUCT_CASE(2)
+    LAM_BYTE_PRODUCT_CASE(3)
+    LAM_BYTE_PRODUCT_CASE(4)
+    LAM_BYTE_PRODUCT_CASE(5)
+    LAM_BYTE_PRODUCT_CASE(6)
+    LAM_BYTE_PRODUCT_CASE(7)
+    LAM_BYTE_PRODUCT_CASE(8)
+  }
+}
+
+/// Rows of bytes times `columns` columns that were taken apart; vectors of them lie `groups` groups apart.
+///
+/// Groups of columns in which a block of rows is 0 are left out: sums are exact, so that no bit depends on it.
 LAM_BYTES_APART void lam_multiply_bytes(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t groups,
                                         const int8_t *digits, const float *units, float scale, float *y,
                                         int64_t y_stride, int64_t columns) {
-  const lam_vector factor = lam_load(units) * (lam_vector)scale;
+  lam_group_list lists[LAM_LISTED_BLOCKS];
+  const bool lists_groups = groups <= LAM_LISTED_GROUPS;
   while (rows > 0) {
-    const int64_t block = rows < 8 ? rows : 8;
-    switch (block) {
-      LAM_BYTE_PRODUCT_CASE(1)
-      LAM_BYTE_PRODUCT_CASE(2)
-      LAM_BYTE_PRODUCT_CASE(3)
-      LAM_BYTE_PRODUCT_CASE(4)
-      LAM_BYTE_PRODUCT_CASE(5)
-      LAM_BYTE_PRODUCT_CASE(6)
-      LAM_BYTE_PRODUCT_CASE(7)
-      LAM_BYTE_PRODUCT_CASE(8)
+    const int64_t some = rows < LAM_LISTED_BLOCKS * LAM_BYTE_ROWS ? rows : LAM_LISTED_BLOCKS * LAM_BYTE_ROWS;
+    if (lists_groups) {
+      for (int64_t row = 0; row < some; row += LAM_BYTE_ROWS) {
+        const int64_t count = some - row < LAM_BYTE_ROWS ? some - row : LAM_BYTE_ROWS;
+        lam_list_groups(x + row * x_stride, x_stride, count, groups, &lists[row / LAM_BYTE_ROWS]);
+      }
     }
-    rows -= block;
-    x += block * x_stride;
-    y += block * y_stride;
+    const int8_t *vector = digits;
+    for (int64_t column = 0; column < columns; column += LAM_LANES) {
+      const lam_vector factor = lam_load(units + column) * (lam_vector)scale;
+      for (int64_t row = 0; row < some; row += LAM_BYTE_ROWS) {
+        const int64_t count = some - row < LAM_BYTE_ROWS ? some - row : LAM_BYTE_ROWS;
+        lam_multiply_byte_rows(x + row * x_stride, x_stride, count, groups,
+                               lists_groups ? &lists[row / LAM_BYTE_ROWS] : 0, vector, factor,
+                               y + row * y_stride + column, y_stride, columns - column);
+      }
+      vector += groups * LAM_GROUP_BYTES;
+    }
+    rows -= some;
+    x += some * x_stride;
+    y += some * y_stride;
   }
 }
 

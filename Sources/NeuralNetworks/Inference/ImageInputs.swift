@@ -73,6 +73,6 @@ final class ImageInputs<Scalar: NetworkScalar>: Sendable {
     let first = rows + range.lowerBound * stride
     // The same by column is for gradients alone.
     multiplyBytes(
-      ByteBatch(rows: first, stride: stride, quads: first, samples: range.count), kernel, scale, y)
+      ByteBatch(rows: first, stride: stride, quads: first, occupied: first, samples: range.count), kernel, scale, y)
   }
 }

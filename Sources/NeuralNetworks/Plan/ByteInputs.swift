@@ -20,6 +20,7 @@ final class ByteInputs<Scalar: NetworkScalar> {
   private let columns: Int
   private let rows: AlignedBuffer<UInt8>
   private let quads: AlignedBuffer<UInt8>
+  private let occupied: AlignedBuffer<UInt8>
   private let digits: AlignedBuffer<Int8>
   private let numbers: AlignedBuffer<Scalar>
   private let tiles: UnsafeMutableBufferPointer<TileDigits>
@@ -59,6 +60,7 @@ final class ByteInputs<Scalar: NetworkScalar> {
     columns = first.inputColumns
     rows = AlignedBuffer(zeroedCapacity: capacity * ByteBatch.stride(columns: columns))
     quads = AlignedBuffer(zeroedCapacity: ByteBatch.quadBytes(columns: columns, samples: capacity))
+    occupied = AlignedBuffer(zeroedCapacity: ByteBatch.occupiedBytes(columns: columns, samples: capacity))
     let vectors = store.slots[kernel].pieces.map { $0.stride / 16 }
     let ofKernel = DigitColumns<Scalar>.digitBytes(rows: columns, vectors: 1)
     let ofGradient = DigitColumns<Scalar>.digitBytes(rows: capacity, vectors: 1)
@@ -118,7 +120,8 @@ final class ByteInputs<Scalar: NetworkScalar> {
   @inline(__always)
   private func batch(_ samples: Int) -> ByteBatch {
     ByteBatch(
-      rows: rows.baseAddress, stride: ByteBatch.stride(columns: columns), quads: quads.baseAddress, samples: samples)
+      rows: rows.baseAddress, stride: ByteBatch.stride(columns: columns), quads: quads.baseAddress,
+      occupied: occupied.baseAddress, samples: samples)
   }
 
   /// Copies `range` of the batch of `samples` samples, from a multiple of 4 on.
