@@ -81,6 +81,8 @@ package struct ByteReader: Sendable {
         problem: "the file ends here, but \(wanted) bytes from byte \(offset) on were expected",
         advice: "the file is truncated; fetch or write it again")
     }
+    // The standard library writes the length of an empty array too, into storage that all empty arrays share.
+    if wanted == 0 { return [] }
     var failure: DatasetError?
     let result = [UInt8](unsafeUninitializedCapacity: wanted) { buffer, filled in
       do throws(DatasetError) {
