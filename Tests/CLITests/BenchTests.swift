@@ -57,6 +57,24 @@ import Testing
     }
   }
 
+  @Test func stepOnImagesPasses() throws {
+    let flags = ["bench", "step", "--quick", "--seconds", "0.05", "--non-finite", "ignore", "--data"]
+    let result = try Program.run(flags + ["synthetic", "--json", "-"])
+    #expect(result.status == 0, "\(result.errors)")
+    let cases = try rows(result.lines).compactMap { $0["case"] as? String }
+    #expect(cases.count == 3 && cases.allSatisfy { $0.hasSuffix("batch 32, synthetic") }, "\(cases)")
+
+    for (more, problem) in [
+      (["synthetic", "--layers", "20,17,10"], "784 pixels"), (["synthetic", "--layers", "784,9"], "10 classes"),
+      (["no-such-folder"], "no-such-folder"),
+    ] {
+      let result = try Program.run(flags + more)
+      #expect(result.status != 0)
+      #expect(result.errors.contains(problem), "\(result.errors)")
+      #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
+    }
+  }
+
   @Test func policiesForStepsThatAreNotFinitePass() throws {
     let result = try Program.run(["bench", "step", "--quick", "--seconds", "0.02", "--threads", "2", "--json", "-"])
     #expect(result.status == 0, "\(result.errors)")

@@ -214,11 +214,10 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   @inline(__always)
   private func multiplyByTransposedKernel(_ member: Int) {
-    for index in TileGrid.owned(by: member, of: team.size, count: inputTiles.count) {
-      products.multiplyByTransposed(
-        outputGradient, kernelViews.baseAddress!, tiles.count, columns: inputTiles[index], into: inputGradient,
-        scratch: scratchMemory.baseAddress + member * scratchPerMember)
-    }
+    products.multiplyByTransposed(
+      outputGradient, kernelViews.baseAddress!, tiles.count, inputTiles: inputTiles.baseAddress!,
+      TileGrid.owned(by: member, of: team.size, count: inputTiles.count), into: inputGradient,
+      scratch: scratchMemory.baseAddress + member * scratchPerMember)
   }
 
   @inline(__always)

@@ -146,11 +146,12 @@ extension ExecutionPlan {
         guard let inputGradient = stage.inputGradient else { break }
         if !isDone { team.barrier(member) }
         guard case .dense = stage.core else { break }
-        for tile in TileGrid.owned(by: member, of: threads, count: stage.inputTileCount) {
-          products.multiplyByTransposed(
-            stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, columns: stage.inputTiles[tile],
-            into: inputGradient, scratch: scratch(of: member))
-          // What the shortcuts' tiles left there, the barrier has made visible.
+        let owned = TileGrid.owned(by: member, of: threads, count: stage.inputTileCount)
+        products.multiplyByTransposed(
+          stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, inputTiles: stage.inputTiles, owned,
+          into: inputGradient, scratch: scratch(of: member))
+        // What the shortcuts' tiles left there, the barrier has made visible.
+        for tile in owned {
           stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: rows, kernels)
         }
         // The stage before, if one member computes it whole, needs all tiles of its gradient.

@@ -65,21 +65,36 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
 
   // MARK: Gradient of the input
 
-  /// y[:, columns] = z·W[columns, :]ᵀ; W's columns lie in `count` tiles, z has those columns one tile after the other.
+  /// y[:, columns] = z·W[columns, :]ᵀ for the columns of the tiles `owned`; W's columns lie in `count` tiles, z has those
+  /// columns one tile after the other.
   ///
   /// Where the rows are many the rows of W are first transposed into `scratch`, room for 64 columns of z's length: that
-  /// costs as much as some ten rows, and the tiles come together into one long inner dimension.
+  /// costs as much as some ten rows, and the tiles come together into one long inner dimension. Where they are few, W is
+  /// read as it lies, for all tiles in one go: an element of y is the same sum whatever is computed with it.
   @inline(__always)
   package func multiplyByTransposed(
+    _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int, inputTiles: UnsafePointer<Range<Int>>,
+    _ owned: Range<Int>, into y: Matrix, scratch: UnsafeMutablePointer<Scalar>
+  ) {
+    guard !owned.isEmpty else { return }
+    let first = inputTiles[owned.lowerBound]
+    // Of several tiles none is narrower than a vector.
+    if let dots, isWholeVectors(tiles[count - 1].stride), first.count >= 64 / MemoryLayout<Scalar>.stride,
+      z.rows <= max(1, min(16, z.columns / 8))
+    {
+      let columns = first.lowerBound..<inputTiles[owned.upperBound - 1].upperBound
+      return dots(z, tiles, count, columns, y.columns(columns))
+    }
+    for tile in owned { multiplyByTransposed(z, tiles, count, columns: inputTiles[tile], into: y, scratch: scratch) }
+  }
+
+  /// The same for one tile, with W's rows transposed.
+  @inline(__always)
+  private func multiplyByTransposed(
     _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int, columns: Range<Int>, into y: Matrix,
     scratch: UnsafeMutablePointer<Scalar>
   ) {
     let width = columns.count
-    let vector = 64 / MemoryLayout<Scalar>.stride
-    let whole = isWholeVectors(tiles[count - 1].stride)
-    if let dots, whole, width >= vector, z.rows <= max(1, min(16, z.columns / 8)) {
-      return dots(z, tiles, count, columns, y.columns(columns))
-    }
     let wide = ParameterStore<Scalar>.paddedWidth(width)
     // BLAS writes all columns that it is given: more only where the rows of y have room.
     let padded = hasTiles || columns.lowerBound + wide <= y.stride ? wide : width
