@@ -48,6 +48,7 @@ extension BenchmarkSuites {
     benchmark.seconds = isQuick ? 0.1 : 0.4
     benchmark.images = 8192
     benchmark.threads = threads
+    benchmark.data = data
     change(&benchmark)
     let rows = try benchmark.rows(self)
     try report(

@@ -36,6 +36,11 @@ LAM_BYTES_INLINE lam_integers lam_round_to_integers(lam_vector v) {
   return (lam_integers)__builtin_ia32_cvtps2dq512_mask((lam_native_floats)v, (lam_native_integers){}, (unsigned short)-1,
                                                        4);
 }
+/// Bit i: whether lane i is not 0.
+LAM_BYTES_INLINE unsigned short lam_bits_not_zero(lam_integers v) {
+  typedef int lam_native_integers __attribute__((vector_size(64)));
+  return __builtin_ia32_cmpd512_mask((lam_native_integers)v, (lam_native_integers){}, 4, (unsigned short)-1);
+}
 LAM_BYTES_INLINE lam_vector lam_floats_of(lam_integers v) { return __builtin_convertvector(v, lam_vector); }
 
 // MARK: Numbers of three bytes
@@ -125,19 +130,16 @@ LAM_BYTES_INLINE lam_vector lam_value_of_sums(const lam_integers sum[3], lam_vec
 
 /// The groups of four columns in which a block of rows has a byte that is not 0; of images many have none.
 typedef struct {
-  /// -1 where nearly all groups count: then they are taken one after another.
+  /// -1 where nearly all groups count, or more than a list holds: then they are taken one after another.
   int64_t count;
   uint16_t group[LAM_LISTED_GROUPS];
 } lam_group_list;
 
-LAM_BYTES_INLINE unsigned short lam_bits_not_zero(lam_integers v) {
-  typedef int lam_native_integers __attribute__((vector_size(64)));
-  return __builtin_ia32_cmpd512_mask((lam_native_integers)v, (lam_native_integers){}, 4, (unsigned short)-1);
-}
-
 /// Lists those of the `groups` groups of `rows` rows of bytes; whole lines are read.
 LAM_BYTES_APART void lam_list_groups(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t groups,
                                      lam_group_list *list) {
+  list->count = -1;
+  if (groups > LAM_LISTED_GROUPS) return;
   unsigned short bits[LAM_LISTED_GROUPS / 16];
   const int64_t chunks = (groups + 15) / 16;
   int64_t count = 0;
@@ -148,11 +150,8 @@ LAM_BYTES_APART void lam_list_groups(const uint8_t *x, int64_t x_stride, int64_t
     bits[chunk] = lam_bits_not_zero(any) & (left < 16 ? (1 << left) - 1 : 0xffff);
     count += __builtin_popcount(bits[chunk]);
   }
+  if (count * 16 > groups * 15) return;
   list->count = count;
-  if (count * 16 > groups * 15) {
-    list->count = -1;
-    return;
-  }
   uint16_t *to = list->group;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     for (unsigned left = bits[chunk]; left; left &= left - 1)
@@ -218,7 +217,7 @@ LAM_DEFINE_BYTE_PRODUCTS(8, 1)
 
 #define LAM_BYTE_PRODUCT_CASE(ROWS)                                                                                    \
   case ROWS:                                                                                                           \
-    if (list && list->count >= 0)                                                                                      \
+    if (list->count >= 0)                                                                                              \
       lam_listed_byte_product_##ROWS(x, x_stride, list->count, list->group, digits, factor, y, y_stride, columns);     \
     else                                                                                                               \
       lam_byte_product_##ROWS(x, x_stride, groups, 0, digits, factor, y, y_stride, columns);                           \
@@ -246,22 +245,18 @@ LAM_BYTES_APART void lam_multiply_bytes(const uint8_t *x, int64_t x_stride, int6
                                         const int8_t *digits, const float *units, float scale, float *y,
                                         int64_t y_stride, int64_t columns) {
   lam_group_list lists[LAM_LISTED_BLOCKS];
-  const bool lists_groups = groups <= LAM_LISTED_GROUPS;
   while (rows > 0) {
     const int64_t some = rows < LAM_LISTED_BLOCKS * LAM_BYTE_ROWS ? rows : LAM_LISTED_BLOCKS * LAM_BYTE_ROWS;
-    if (lists_groups) {
-      for (int64_t row = 0; row < some; row += LAM_BYTE_ROWS) {
-        const int64_t count = some - row < LAM_BYTE_ROWS ? some - row : LAM_BYTE_ROWS;
-        lam_list_groups(x + row * x_stride, x_stride, count, groups, &lists[row / LAM_BYTE_ROWS]);
-      }
+    for (int64_t row = 0; row < some; row += LAM_BYTE_ROWS) {
+      const int64_t count = some - row < LAM_BYTE_ROWS ? some - row : LAM_BYTE_ROWS;
+      lam_list_groups(x + row * x_stride, x_stride, count, groups, &lists[row / LAM_BYTE_ROWS]);
     }
     const int8_t *vector = digits;
     for (int64_t column = 0; column < columns; column += LAM_LANES) {
       const lam_vector factor = lam_load(units + column) * (lam_vector)scale;
       for (int64_t row = 0; row < some; row += LAM_BYTE_ROWS) {
         const int64_t count = some - row < LAM_BYTE_ROWS ? some - row : LAM_BYTE_ROWS;
-        lam_multiply_byte_rows(x + row * x_stride, x_stride, count, groups,
-                               lists_groups ? &lists[row / LAM_BYTE_ROWS] : 0, vector, factor,
+        lam_multiply_byte_rows(x + row * x_stride, x_stride, count, groups, &lists[row / LAM_BYTE_ROWS], vector, factor,
                                y + row * y_stride + column, y_stride, columns - column);
       }
       vector += groups * LAM_GROUP_BYTES;

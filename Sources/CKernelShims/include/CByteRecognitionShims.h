@@ -36,10 +36,7 @@ LAM_BYTES_INLINE lam_integers lam_bytes_of(lam_vector x, lam_strange_floats *str
 }
 
 LAM_BYTES_INLINE bool lam_is_strange(const lam_strange_floats *strange) {
-  typedef int lam_native_integers __attribute__((vector_size(64)));
-  return strange->lanes
-         || __builtin_ia32_cmpd512_mask((lam_native_integers)(strange->beyond & ~255), (lam_native_integers){}, 4,
-                                        (unsigned short)-1);
+  return strange->lanes || lam_bits_not_zero(strange->beyond & ~255);
 }
 
 /// Writes k for `count` floats k/255; false where one is no such number. `to` has room for whole vectors, with zeros after
