@@ -85,6 +85,20 @@ struct ByteInputsTests {
     #expect(try weights(3) == one)
   }
 
+  // The loss follows the first layer at once: what the other member gathers of the labels must be there by then.
+  @Test("Threads do not change a bit of a single layer")
+  func threadsOfOneLayer() throws {
+    func weights(_ threads: Int) throws -> String {
+      let model = Sequential<Float>(seed: 5) { Dense(3) }
+      try model.compile(optimizer: Adam(), loss: .sparseCategoricalCrossEntropy(fromLogits: true), threads: threads)
+      try model.build(inputShape: [pixels])
+      try model.fit(samples(0..<128), epochs: 5, batchSize: 64, verbose: .silent)
+      #expect(try model.plan(samples: 64).multipliesBytes == Self.hasBytes)
+      return try model.weightsSHA256()
+    }
+    #expect(try weights(2) == weights(1))
+  }
+
   @Test("Digits follow from the weights alone: made anew between steps, they are the same")
   func digitsAreAFunctionOfTheWeights() throws {
     // Large steps, so that units change.

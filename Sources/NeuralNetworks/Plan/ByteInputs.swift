@@ -17,10 +17,15 @@ final class ByteInputs<Scalar: NetworkScalar> {
   private let gradient: @Sendable (ByteBatch, DigitColumns<Scalar>, Double, Int, MatrixView<Scalar>) -> Void
   private let gradientAdam: ByteProductKernels<Scalar>.GradientAdam
 
+  /// Whether each member of the team gathers the whole batch into a copy of its own.
+  let isPrivate: Bool
+
   private let columns: Int
   private let rows: AlignedBuffer<UInt8>
   private let quads: AlignedBuffer<UInt8>
   private let occupied: AlignedBuffer<UInt8>
+  /// Bytes of one member's copy of each; 0 where all use the same.
+  private let copyBytes: (rows: Int, quads: Int, occupied: Int)
   private let digits: AlignedBuffer<Int8>
   private let numbers: AlignedBuffer<Scalar>
   private let tiles: UnsafeMutableBufferPointer<TileDigits>
@@ -42,9 +47,13 @@ final class ByteInputs<Scalar: NetworkScalar> {
   /// The least samples for which it is worth the while where digits stay or are written with the weights, and where each
   /// step makes them anew.
   private static var fewestSamples: (keepingDigits: Int, makingDigits: Int) { (24, 48) }
+  /// The largest team, and the largest batch in bytes, of which each member has a copy.
+  private static var mostCopied: (members: Int, bytes: Int) { (2, 1 << 18) }
 
   /// Nil where the CPU has no such products, or the network does not begin with a dense layer that alone reads its inputs.
-  init?(network: NetworkLayout, store: ParameterStore<Scalar>, table: KernelTable<Scalar>, capacity: Int) {
+  init?(
+    network: NetworkLayout, store: ParameterStore<Scalar>, table: KernelTable<Scalar>, capacity: Int, members: Int
+  ) {
     let kernels = table.byteProducts
     guard let gather = kernels.gather, let takeApart = kernels.takeApart, let multiply = kernels.multiply,
       let gradient = kernels.gradient, let gradientAdam = kernels.gradientAdam
@@ -58,9 +67,17 @@ final class ByteInputs<Scalar: NetworkScalar> {
     (gatherRows, self.takeApart, multiplyBytes, self.gradient, self.gradientAdam) =
       (gather, takeApart, multiply, gradient, gradientAdam)
     columns = first.inputColumns
-    rows = AlignedBuffer(zeroedCapacity: capacity * ByteBatch.stride(columns: columns))
-    quads = AlignedBuffer(zeroedCapacity: ByteBatch.quadBytes(columns: columns, samples: capacity))
-    occupied = AlignedBuffer(zeroedCapacity: ByteBatch.occupiedBytes(columns: columns, samples: capacity))
+    // Pairs of cache lines apart: what one member writes, no other's core fetches.
+    let bytes = [
+      capacity * ByteBatch.stride(columns: columns), ByteBatch.quadBytes(columns: columns, samples: capacity),
+      ByteBatch.occupiedBytes(columns: columns, samples: capacity),
+    ].map { ($0 + 127) / 128 * 128 }
+    isPrivate = members > 1 && members <= Self.mostCopied.members && bytes[0] <= Self.mostCopied.bytes
+    copyBytes = isPrivate ? (bytes[0], bytes[1], bytes[2]) : (0, 0, 0)
+    let copies = isPrivate ? members : 1
+    rows = AlignedBuffer(zeroedCapacity: copies * bytes[0])
+    quads = AlignedBuffer(zeroedCapacity: copies * bytes[1])
+    occupied = AlignedBuffer(zeroedCapacity: copies * bytes[2])
     let vectors = store.slots[kernel].pieces.map { $0.stride / 16 }
     let ofKernel = DigitColumns<Scalar>.digitBytes(rows: columns, vectors: 1)
     let ofGradient = DigitColumns<Scalar>.digitBytes(rows: capacity, vectors: 1)
@@ -118,29 +135,30 @@ final class ByteInputs<Scalar: NetworkScalar> {
   // MARK: Members
 
   @inline(__always)
-  private func batch(_ samples: Int) -> ByteBatch {
+  private func batch(_ member: Int, _ samples: Int) -> ByteBatch {
     ByteBatch(
-      rows: rows.baseAddress, stride: ByteBatch.stride(columns: columns), quads: quads.baseAddress,
-      occupied: occupied.baseAddress, samples: samples)
+      rows: rows.baseAddress + member * copyBytes.rows, stride: ByteBatch.stride(columns: columns),
+      quads: quads.baseAddress + member * copyBytes.quads,
+      occupied: occupied.baseAddress + member * copyBytes.occupied, samples: samples)
   }
 
-  /// Copies `range` of the batch of `samples` samples, from a multiple of 4 on.
+  /// Copies `range` of the batch of `samples` samples, from a multiple of 4 on, to where `member` reads it.
   @inline(__always)
   func gather(
-    _ source: UnsafePointer<UInt8>, _ indices: UnsafePointer<Int32>, _ range: Range<Int>, samples: Int
+    _ member: Int, _ source: UnsafePointer<UInt8>, _ indices: UnsafePointer<Int32>, _ range: Range<Int>, samples: Int
   ) {
-    gatherRows(source, indices, columns, range.lowerBound, range.count, batch(samples))
+    gatherRows(source, indices, columns, range.lowerBound, range.count, batch(member, samples))
   }
 
   /// z = x·W for one tile.
   @inline(__always)
-  func multiply(tile: Int, _ bound: BoundTile<Scalar>, into z: MatrixView<Scalar>) {
+  func multiply(_ member: Int, tile: Int, _ bound: BoundTile<Scalar>, into z: MatrixView<Scalar>) {
     if !tiles[tile].isCurrent, let kernel = bound.kernel {
       takeApart(
         MatrixView(base: kernel, rows: columns, columns: bound.kernelStride), tiles[tile].kernel)
       tiles[tile].isCurrent = true
     }
-    multiplyBytes(batch(z.rows), tiles[tile].kernel, scale, z)
+    multiplyBytes(batch(member, z.rows), tiles[tile].kernel, scale, z)
   }
 
   /// Takes the gradient of a tile's outputs apart, of all samples.
@@ -156,9 +174,9 @@ final class ByteInputs<Scalar: NetworkScalar> {
   /// Rows `block` of the gradient of one tile's kernel, into `result`; `block` begins at a multiple of 4.
   @inline(__always)
   func makeGradient(
-    _ z: DigitColumns<Scalar>, samples: Int, _ block: Range<Int>, into result: MatrixView<Scalar>
+    _ member: Int, _ z: DigitColumns<Scalar>, samples: Int, _ block: Range<Int>, into result: MatrixView<Scalar>
   ) {
-    gradient(batch(samples), z, scale, block.lowerBound, result)
+    gradient(batch(member, samples), z, scale, block.lowerBound, result)
   }
 
   /// The tile's weights are about to change.
@@ -171,12 +189,12 @@ final class ByteInputs<Scalar: NetworkScalar> {
   /// Adam on rows `block` of one tile's kernel, in ascending order; both ends are multiples of 4.
   @inline(__always)
   func update(
-    tile: Int, _ z: DigitColumns<Scalar>, samples: Int, _ block: Range<Int>, _ w: UnsafeMutablePointer<Scalar>,
-    _ m: UnsafeMutablePointer<Scalar>, _ v: UnsafeMutablePointer<Scalar>, _ adam: AdamNumbers,
-    requests: UnsafeMutablePointer<LineRequests>?
+    _ member: Int, tile: Int, _ z: DigitColumns<Scalar>, samples: Int, _ block: Range<Int>,
+    _ w: UnsafeMutablePointer<Scalar>, _ m: UnsafeMutablePointer<Scalar>, _ v: UnsafeMutablePointer<Scalar>,
+    _ adam: AdamNumbers, requests: UnsafeMutablePointer<LineRequests>?
   ) {
     let fits = gradientAdam(
-      batch(samples), z, scale, block.lowerBound, block.count, w, m, v, tiles[tile].kernel, tiles[tile].largest,
+      batch(member, samples), z, scale, block.lowerBound, block.count, w, m, v, tiles[tile].kernel, tiles[tile].largest,
       adam.alpha, adam.beta1, adam.beta2, adam.epsilon, adam.decay, requests)
     // The largest is known after the last rows.
     if block.upperBound == columns { tiles[tile].isCurrent = fits }

@@ -2,14 +2,15 @@ import Kernels
 
 /// What a step does differently where its inputs are bytes that are multiplied as such.
 extension ExecutionPlan {
-  /// The member's rows of the batch: whole groups of four samples.
+  /// The member's rows of the batch: whole groups of four samples, or all where it has a copy of its own.
   @inline(__always)
   func gatherBytes(_ member: Int, _ bytes: ByteInputs<Scalar>) {
     guard case .bytes(let source, _, _) = source?.inputs, let indices else { return }
+    if bytes.isPrivate { return bytes.gather(member, source, indices, 0..<sampleCount, samples: sampleCount) }
     let groups = (sampleCount + 3) / 4
     let first = member * groups / threads * 4
     let end = min((member + 1) * groups / threads * 4, sampleCount)
-    if first < end { bytes.gather(source, indices, first..<end, samples: sampleCount) }
+    if first < end { bytes.gather(member, source, indices, first..<end, samples: sampleCount) }
   }
 
   /// Gradients and updates of the first stage's kernel, for the tiles that `member` owns.
@@ -39,7 +40,7 @@ extension ExecutionPlan {
         if fuses, let adam = update?.adam {
           @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
             bytes.update(
-              tile: tile, digits, samples: sampleCount, block, store.weights.baseAddress + offset,
+              member, tile: tile, digits, samples: sampleCount, block, store.weights.baseAddress + offset,
               store.stateVector(0) + offset, store.stateVector(1) + offset, adam, requests: requests)
           }
           // A line with each four rows of sixteen columns.
@@ -53,7 +54,8 @@ extension ExecutionPlan {
         prefetch?.advance(weights: count)
         let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
         bytes.makeGradient(
-          digits, samples: sampleCount, block, into: MatrixView(base: gradient, rows: block.count, columns: width))
+          member, digits, samples: sampleCount, block,
+          into: MatrixView(base: gradient, rows: block.count, columns: width))
         update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
       }
     }

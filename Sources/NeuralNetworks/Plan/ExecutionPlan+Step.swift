@@ -16,11 +16,13 @@ extension ExecutionPlan {
     case .constrain: return store.normalizations.constrain(store)
     }
     gather(member)
-    team.barrier(member)
     let training = task == .train || task == .gradients
     let hasLoss = task != .infer && task != .observe
     let mode = training || task == .observe || task == .assess ? Mode.training : .inference
-    forward(member, mode: mode, count: hasLoss ? trainingStages : stages.count)
+    let count = hasLoss ? trainingStages : stages.count
+    // A copy of its own is all that a member needs at first; the targets are read by the loss, another barrier later.
+    if bytes?.isPrivate != true || count == 1 { team.barrier(member) }
+    forward(member, mode: mode, count: count)
     guard hasLoss else { return }
     if member == 0 { computeLoss(withGradient: training) }
     if training { backward(member) }
@@ -71,7 +73,8 @@ extension ExecutionPlan {
         for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
           let bound = stage.tiles[tile]
           if index == 0, let bytes {
-            bytes.multiply(tile: tile, bound, into: stage.product.columns(bound.columns).rows(0..<outputRows))
+            bytes.multiply(
+              member, tile: tile, bound, into: stage.product.columns(bound.columns).rows(0..<outputRows))
           } else if let kernel = bound.kernel {
             products.multiply(
               MatrixView(
@@ -223,7 +226,8 @@ extension ExecutionPlan {
   /// What this member will gather next, shared out over the weights whose gradients it makes.
   private func prefetchOfNextBatch(_ member: Int) -> BatchPrefetch? {
     guard let indices else { return nil }
-    let rows = member * upcoming / threads..<(member + 1) * upcoming / threads
+    let rows =
+      bytes?.isPrivate == true ? 0..<upcoming : member * upcoming / threads..<(member + 1) * upcoming / threads
     return BatchPrefetch(
       source, columns: inputs.columns, indices: indices + sampleCount, rows: rows, weights: kernelWeights[member])
   }

@@ -120,7 +120,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
       }
     }
     wholeOperations = memory.wholeOperations
-    byteInputs = ByteInputs(network: network, store: store, table: table, capacity: capacity)
+    byteInputs = ByteInputs(
+      network: network, store: store, table: table, capacity: capacity, members: threads)
     inputs = memory.inputs
     labels = memory.labels
     targets = memory.targets
