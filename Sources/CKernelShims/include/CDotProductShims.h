@@ -19,30 +19,43 @@ typedef struct {
 
 // MARK: Sums across the lanes of many vectors
 
-// Each step adds the halves of two vectors, in ever larger parts of a vector, by the shuffles that transpose a square.
+// Each step adds the halves of two vectors, in ever larger parts of a vector. Where one of them can stay in place it is
+// merged, which any unit does, and only the other is shuffled, which is what the sums wait for.
 #ifdef LAMINA_DOUBLE
 #define LAM_HALF_LOW 0, 1, 2, 3, 8, 9, 10, 11
 #define LAM_HALF_HIGH 4, 5, 6, 7, 12, 13, 14, 15
+#define LAM_PAIRS_STAY 0, 9, 2, 11, 4, 13, 6, 15
+#define LAM_PAIRS_MOVE 1, 8, 3, 10, 5, 12, 7, 14
+#define LAM_PARTS_STAY 0, 1, 10, 11, 4, 5, 14, 15
+#define LAM_PARTS_MOVE 2, 3, 8, 9, 6, 7, 12, 13
 #else
 #define LAM_HALF_LOW 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
 #define LAM_HALF_HIGH 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define LAM_ONES_STAY 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31
+#define LAM_ONES_MOVE 2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29
+#define LAM_ONES_EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define LAM_ONES_ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#define LAM_PARTS_STAY 0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31
+#define LAM_PARTS_MOVE 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27
 #endif
 #define LAM_ADD_SHUFFLED(a, b, low, high) (__builtin_shufflevector(a, b, low) + __builtin_shufflevector(a, b, high))
 
 /// Lane i: the sum of the lanes of vector i.
 LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
-#ifdef LAMINA_DOUBLE
   lam_vector pairs[4];
-  LAM_UNROLL for (int i = 0; i < 4; ++i) pairs[i] = LAM_ADD_SHUFFLED(s[2 * i], s[2 * i + 1], LAM_PAIRS_LOW, LAM_PAIRS_HIGH);
-#else
-  lam_vector ones[8], pairs[4];
-  LAM_UNROLL for (int i = 0; i < 8; ++i) ones[i] = LAM_ADD_SHUFFLED(s[2 * i], s[2 * i + 1], LAM_ONES_LOW, LAM_ONES_HIGH);
+#ifdef LAMINA_DOUBLE
   LAM_UNROLL for (int i = 0; i < 4; ++i)
-    pairs[i] = LAM_ADD_SHUFFLED(ones[2 * i], ones[2 * i + 1], LAM_PAIRS_LOW, LAM_PAIRS_HIGH);
+    pairs[i] = LAM_ADD_SHUFFLED(s[2 * i], s[2 * i + 1], LAM_PAIRS_STAY, LAM_PAIRS_MOVE);
+#else
+  lam_vector ones[8];
+  LAM_UNROLL for (int i = 0; i < 8; ++i)
+    ones[i] = LAM_ADD_SHUFFLED(s[2 * i], s[2 * i + 1], LAM_ONES_STAY, LAM_ONES_MOVE);
+  LAM_UNROLL for (int i = 0; i < 4; ++i)
+    pairs[i] = LAM_ADD_SHUFFLED(ones[2 * i], ones[2 * i + 1], LAM_ONES_EVEN, LAM_ONES_ODD);
 #endif
-  const lam_vector left = LAM_ADD_SHUFFLED(pairs[0], pairs[1], LAM_PARTS_EVEN, LAM_PARTS_ODD);
-  const lam_vector right = LAM_ADD_SHUFFLED(pairs[2], pairs[3], LAM_PARTS_EVEN, LAM_PARTS_ODD);
-  return LAM_ADD_SHUFFLED(left, right, LAM_PARTS_EVEN, LAM_PARTS_ODD);
+  const lam_vector left = LAM_ADD_SHUFFLED(pairs[0], pairs[1], LAM_PARTS_STAY, LAM_PARTS_MOVE);
+  const lam_vector right = LAM_ADD_SHUFFLED(pairs[2], pairs[3], LAM_PARTS_STAY, LAM_PARTS_MOVE);
+  return LAM_ADD_SHUFFLED(left, right, LAM_HALF_LOW, LAM_HALF_HIGH);
 }
 
 // MARK: y = z·Wᵀ
@@ -102,7 +115,8 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
   LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
                        lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {                                   \
     lam_vector part[ROWS], row[ROWS];                                                                                  \
-    for (int p = 0; p < ROWS; ++p) {                                                                                   \
+    LAM_FIRST_PART_##ROWS                                                                                              \
+    for (int p = first; p < ROWS; ++p) {                                                                                   \
       lam_vector sum[LAM_LANES];                                                                                       \
       LAM_UNROLL for (int i = 0; i < LAM_LANES; ++i) sum[i] = (lam_vector)(lam_scalar)0;                               \
       const lam_scalar *from = z;                                                                                      \
@@ -124,6 +138,13 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
     }                                                                                                                  \
   }
 
+// Parts of which every column is skipped are left out where there are more than two: with fewer, the loop over them is
+// unrolled, which is worth more.
+#define LAM_FIRST_PART_1 const int first = 0;
+#define LAM_FIRST_PART_2 const int first = 0;
+#define LAM_FIRST_PART_4                                                                                               \
+  const int first = (int)(skipped / (LAM_LANES / 4));                                                                  \
+  for (int p = 0; p < first; ++p) part[p] = (lam_vector)(lam_scalar)0;
 // From parts with a few columns of each row to rows.
 #define LAM_TURN_1 row[0] = part[0];
 #define LAM_TURN_2                                                                                                     \
