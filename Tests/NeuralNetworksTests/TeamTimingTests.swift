@@ -133,9 +133,10 @@ struct TeamTimingTests {
     let store = try #require(model.store)
     let network = try #require(model.network)
     func choose(_ processors: Int) throws -> Int {
-      try TeamTiming.members(
+      try TeamTiming.choice(
         network: network, store: store, loss: .sparseCategoricalCrossEntropy(), rule: Adam().updateRule, samples: 32,
-        seed: 4, processors: processors)
+        seed: 4, processors: processors
+      ).members
     }
     for processors in [1, 2, 3] {
       let first = try choose(processors)
@@ -144,14 +145,47 @@ struct TeamTimingTests {
     }
   }
 
+  @Test("A choice that is too old is made again")
+  func renewed() throws {
+    let (model, _) = try trained(SGD(), Double.self)
+    let store = try #require(model.store)
+    let network = try #require(model.network)
+    func choose(notBefore: UInt64) throws -> UInt64 {
+      try TeamTiming.choice(
+        network: network, store: store, loss: .sparseCategoricalCrossEntropy(), rule: SGD().updateRule, samples: 32,
+        seed: 4, notBefore: notBefore, processors: 2
+      ).time
+    }
+    let first = try choose(notBefore: 0)
+    #expect(try choose(notBefore: first) == first)
+    let second = try choose(notBefore: first + 1)
+    #expect(second > first)
+    #expect(try choose(notBefore: 0) == second)
+  }
+
+  @Test("A team that is timed anew between epochs changes no bit")
+  func renewedInTraining() throws {
+    func weights(_ threads: Int?) throws -> String {
+      let (model, data) = try trained(Adam(), Float.self)
+      try model.compile(optimizer: Adam(), loss: .sparseCategoricalCrossEntropy(), threads: threads)
+      for _ in 0..<4 {
+        try model.fit(data, batchSize: 8, verbose: .silent)
+        model.reconsiderTeamSize(after: 0)
+      }
+      return try model.weightsSHA256()
+    }
+    #expect(try weights(nil) == weights(1))
+  }
+
   @Test("A user's layer and a step of many milliseconds are not timed")
   func untimed() throws {
     func choose(_ layers: [any Layer], samples: Int) throws -> Int {
       let network = try NetworkLayout(layers: layers, inputShape: [1000], precision: Double.self)
       let store = ParameterStore<Double>(records: network.records, stages: network.stages)
-      return try TeamTiming.members(
+      return try TeamTiming.choice(
         network: network, store: store, loss: .meanSquaredError, rule: SGD().updateRule, samples: samples, seed: 0,
-        processors: 7)
+        processors: 7
+      ).members
     }
     #expect(try choose([Dense(1000)], samples: 1024) == 7)
     #expect(try choose([Dense(1)], samples: 1 << 15) == 7)

@@ -2,7 +2,7 @@ import CPUFeatures
 import Kernels
 import LinearAlgebra
 
-/// Chooses the size of a team by timing the training step, once per process for each kind of step.
+/// Chooses the size of a team by timing the training step, for each kind of step in the process.
 ///
 /// The step runs on copies of weights, statistics and optimizer state, with a learning rate of 0 and made-up samples:
 /// nothing of the model is touched, and as the bits of a step do not depend on the team, no result depends on the
@@ -18,8 +18,20 @@ enum TeamTiming {
     var processors: Int
   }
 
-  /// The choices made so far; one is made at a time.
-  private static let choices = Locked<[Key: Int]>([:])
+  /// A size, and when it was found, on the clock of `lamina_nanoseconds`.
+  struct Choice {
+    var members: Int
+    var time: UInt64
+  }
+
+  /// The last choice of each kind; one is made at a time.
+  private static let choices = Locked<[Key: Choice]>([:])
+
+  /// Nanoseconds after which `fit` has a choice made again at the start of an epoch.
+  ///
+  /// What else runs on the machine comes and goes, and a choice made beside it may be wrong by a factor of two for the
+  /// rest of a training. A timing takes 10 to 20 ms: one per cent of this at most.
+  static let validity: UInt64 = 2_000_000_000
 
   /// Floating-point operations of a step's products, and numbers of a batch, beyond which it is not timed.
   private static let mostOperations = 1e9
@@ -33,26 +45,27 @@ enum TeamTiming {
   private static let budget: UInt64 = 1_500_000
   private static let window: UInt64 = 150_000
 
-  /// The number of members for steps of about `samples` samples.
+  /// The number of members for steps of about `samples` samples: the last choice, if it is not from before `notBefore`.
   ///
   /// - Throws: what making a plan throws.
-  static func members<Scalar: NetworkScalar>(
+  static func choice<Scalar: NetworkScalar>(
     network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, rule: UpdateRule, samples: Int, seed: UInt64,
-    processors: Int = ThreadRequest.timed.mostMembers
-  ) throws -> Int {
-    guard processors > 1 else { return 1 }
+    notBefore: UInt64 = 0, processors: Int = ThreadRequest.timed.mostMembers
+  ) throws -> Choice {
+    guard processors > 1 else { return Choice(members: 1, time: .max) }
     guard !network.hasCustomLayer, operations(network, samples: samples) <= mostOperations,
       samples * network.inputShape.reduce(1, *) <= mostInputs
-    else { return processors }
+    else { return Choice(members: processors, time: .max) }
     let step =
       "\(Scalar.precisionName) \(try InstructionSet.chosen().rawValue) \(rule.kind) \(loss) "
       + network.stages.map(\.fingerprint).joined(separator: " ")
     let key = Key(step: step, samples: samples, processors: processors)
     // One at a time: two timings at once would disturb each other.
     return try choices.withLock { known in
-      if let choice = known[key] { return choice }
-      let choice = try time(
+      if let choice = known[key], choice.time >= notBefore { return choice }
+      let members = try time(
         candidates(processors), network: network, store: store, loss: loss, rule: rule, samples: samples, seed: seed)
+      let choice = Choice(members: members, time: lamina_nanoseconds())
       known[key] = choice
       return choice
     }
