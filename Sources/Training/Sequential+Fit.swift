@@ -48,17 +48,17 @@ extension Sequential {
     try prepareData(training, batchSize: batchSize)
     let batches = try EpochBatches(of: training.count, batchSize: batchSize, policy: raggedBatches, model: self)
     if let validation { try check(validation, needsTargets: true) }
-    reconsiderTeamSize()
-    var plan = try plan(samples: batches.largest)
+    func planOfEpoch() throws -> ExecutionPlan<Scalar> {
+      reconsiderTeamSize()
+      return try self.plan(samples: batches.largest)
+    }
+    var plan = try planOfEpoch()
     let sight = try microscope.map { try MicroscopeSight($0, model: self, capacity: plan.capacity) }
     var history = History()
     nonFiniteSteps = []
     var reporter = ProgressReporter(verbose, descriptor: output.descriptor, epochs: epochs)
     for epoch in 0..<epochs {
-      if epoch > 0 {
-        reconsiderTeamSize()
-        plan = try self.plan(samples: batches.largest)
-      }
+      if epoch > 0 { plan = try planOfEpoch() }
       var record = try training.withSource { source in
         try trainEpoch(plan, source, training.rows, epoch, batches, shuffle: shuffle, sight, &reporter) { step in
           schedule.factor(step: epoch * batches.steps + step, of: epochs * batches.steps)

@@ -145,32 +145,32 @@ struct TeamTimingTests {
     }
   }
 
-  @Test("A choice that is too old is made again")
+  @Test("A choice that has expired is made again")
   func renewed() throws {
     let (model, _) = try trained(SGD(), Double.self)
     let store = try #require(model.store)
     let network = try #require(model.network)
-    func choose(notBefore: UInt64) throws -> UInt64 {
+    func choose(clock: UInt64) throws -> TeamTiming.Choice {
       try TeamTiming.choice(
         network: network, store: store, loss: .sparseCategoricalCrossEntropy(), rule: SGD().updateRule, samples: 32,
-        seed: 4, notBefore: notBefore, processors: 2
-      ).time
+        seed: 4, clock: clock, processors: 2)
     }
-    let first = try choose(notBefore: 0)
-    #expect(try choose(notBefore: first) == first)
-    let second = try choose(notBefore: first + 1)
-    #expect(second > first)
-    #expect(try choose(notBefore: 0) == second)
+    let first = try choose(clock: 0)
+    #expect(first.expires >= first.made + 2_000_000_000)
+    #expect(try choose(clock: first.expires).made == first.made)
+    let second = try choose(clock: first.expires + 1)
+    #expect(second.made > first.made)
+    #expect(try choose(clock: 0).made == second.made)
   }
 
-  @Test("A team that is timed anew between epochs changes no bit")
+  @Test("A team that is timed anew before every step changes no bit")
   func renewedInTraining() throws {
     func weights(_ threads: Int?) throws -> String {
       let (model, data) = try trained(Adam(), Float.self)
       try model.compile(optimizer: Adam(), loss: .sparseCategoricalCrossEntropy(), threads: threads)
       for _ in 0..<4 {
-        try model.fit(data, batchSize: 8, verbose: .silent)
-        model.reconsiderTeamSize(after: 0)
+        model.reconsiderTeamSize(at: .max - 1)
+        try model.trainOnBatch(data)
       }
       return try model.weightsSHA256()
     }

@@ -110,13 +110,16 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
 
 /// Defines NAME: ROWS rows of y = z·Wᵀ, or y += z·Wᵀ, and as many columns from `column` as a vector has lanes.
 ///
-/// The columns of z and W come in `count` tiles, at most 64 columns wide; the first `skipped` columns of y stay.
+/// The columns of z and W come in `count` tiles, at most 64 columns wide; the first `skipped` columns of y stay. Parts of
+/// which every column is skipped are left out where there are more than two: with fewer, the loop over them is unrolled,
+/// which is worth more.
 #define LAM_DEFINE_DOTS(NAME, ROWS)                                                                                    \
   LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
                        lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {                                   \
     lam_vector part[ROWS], row[ROWS];                                                                                  \
-    LAM_FIRST_PART_##ROWS                                                                                              \
-    for (int p = first; p < ROWS; ++p) {                                                                                   \
+    const int first = ROWS > 2 ? (int)(skipped / (LAM_LANES / ROWS)) : 0;                                              \
+    for (int p = 0; p < first; ++p) part[p] = (lam_vector)(lam_scalar)0;                                               \
+    for (int p = first; p < ROWS; ++p) {                                                                               \
       lam_vector sum[LAM_LANES];                                                                                       \
       LAM_UNROLL for (int i = 0; i < LAM_LANES; ++i) sum[i] = (lam_vector)(lam_scalar)0;                               \
       const lam_scalar *from = z;                                                                                      \
@@ -138,13 +141,6 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
     }                                                                                                                  \
   }
 
-// Parts of which every column is skipped are left out where there are more than two: with fewer, the loop over them is
-// unrolled, which is worth more.
-#define LAM_FIRST_PART_1 const int first = 0;
-#define LAM_FIRST_PART_2 const int first = 0;
-#define LAM_FIRST_PART_4                                                                                               \
-  const int first = (int)(skipped / (LAM_LANES / 4));                                                                  \
-  for (int p = 0; p < first; ++p) part[p] = (lam_vector)(lam_scalar)0;
 // From parts with a few columns of each row to rows.
 #define LAM_TURN_1 row[0] = part[0];
 #define LAM_TURN_2                                                                                                     \

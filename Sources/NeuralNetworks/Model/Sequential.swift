@@ -38,8 +38,8 @@ public final class Sequential<Scalar: NetworkScalar> {
   private(set) var plans: [Int: ExecutionPlan<Scalar>] = [:]
   /// Team sizes that a timing chose, by the batch's magnitude.
   private var timedSizes: [Int: TeamTiming.Choice] = [:]
-  /// Timings from before it are made again.
-  private var oldestTiming: UInt64 = 0
+  /// Timings that expire before it are made again.
+  private var timingClock: UInt64 = 0
   /// Members of the team of the plan that was asked for last; nil before the first.
   package private(set) var teamSize: Int?
 
@@ -100,7 +100,7 @@ public final class Sequential<Scalar: NetworkScalar> {
   ///   - threads: members of the team that computes a step. Nil: what the variable `LAMINA_THREADS` says; without it
   ///     the number, from 1 to the processors that this process may use and at most 8, at which the step runs fastest.
   ///     That is measured when the first batch comes and for batches of another magnitude, in some milliseconds, once
-  ///     per process for each kind of step, and by `fit` again at an epoch's start where two seconds have passed: what
+  ///     per process for each kind of step, and by `fit` again at an epoch's start after some seconds: what
   ///     else runs on the machine comes and goes. The weights do not depend on the number.
   ///   - nonFinite: what becomes of a step in which a number is not finite, `.ignore` by default. With the others a step
   ///     commits weights, optimizer state, running statistics and random state only where the loss, the inputs and
@@ -160,22 +160,19 @@ public final class Sequential<Scalar: NetworkScalar> {
       // Batches of one magnitude share a timing: data come in many sizes.
       var magnitude = 1
       while magnitude < samples { magnitude *= 2 }
-      if let known = timedSizes[magnitude], known.time >= oldestTiming { return known.members }
+      if let known = timedSizes[magnitude], known.expires >= timingClock { return known.members }
       let choice = try TeamTiming.choice(
         network: network, store: store, loss: configuration.loss, rule: configuration.optimizer.updateRule,
-        samples: magnitude, seed: seed, notBefore: oldestTiming)
+        samples: magnitude, seed: seed, clock: timingClock)
       timedSizes[magnitude] = choice
       return choice.members
     }
   }
 
-  /// Has the team's size timed again by the next plan where the last timing is older than `nanoseconds`.
+  /// Has the team's size timed again by the next plan where the last timing has expired at `clock`, by default now.
   ///
   /// No bit of a result depends on it. Nothing happens where the size was given.
-  package func reconsiderTeamSize(after nanoseconds: UInt64? = nil) {
-    let now = lamina_nanoseconds()
-    oldestTiming = now - min(now, nanoseconds ?? TeamTiming.validity)
-  }
+  package func reconsiderTeamSize(at clock: UInt64? = nil) { timingClock = clock ?? lamina_nanoseconds() }
 }
 
 extension Sequential where Scalar == Float {

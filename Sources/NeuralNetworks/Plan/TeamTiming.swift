@@ -18,20 +18,25 @@ enum TeamTiming {
     var processors: Int
   }
 
-  /// A size, and when it was found, on the clock of `lamina_nanoseconds`.
+  /// A size, when it was found, and until when `fit` trusts it, on the clock of `lamina_nanoseconds`.
+  ///
+  /// What else runs on the machine comes and goes, and a choice made beside it may be wrong by a factor of two for the
+  /// rest of a training.
   struct Choice {
     var members: Int
-    var time: UInt64
+    var made: UInt64
+    var expires: UInt64
+
+    /// A choice that no timing was needed for.
+    static func untimed(_ members: Int) -> Choice { Choice(members: members, made: 0, expires: .max) }
   }
 
   /// The last choice of each kind; one is made at a time.
   private static let choices = Locked<[Key: Choice]>([:])
 
-  /// Nanoseconds after which `fit` has a choice made again at the start of an epoch.
-  ///
-  /// What else runs on the machine comes and goes, and a choice made beside it may be wrong by a factor of two for the
-  /// rest of a training. A timing takes 10 to 20 ms: one per cent of this at most.
-  static let validity: UInt64 = 2_000_000_000
+  /// Nanoseconds that a choice is trusted at least, and times as long as it took to make: timing costs one per cent.
+  private static let leastTrust: UInt64 = 2_000_000_000
+  private static let trust: UInt64 = 100
 
   /// Floating-point operations of a step's products, and numbers of a batch, beyond which it is not timed.
   private static let mostOperations = 1e9
@@ -45,27 +50,29 @@ enum TeamTiming {
   private static let budget: UInt64 = 1_500_000
   private static let window: UInt64 = 150_000
 
-  /// The number of members for steps of about `samples` samples: the last choice, if it is not from before `notBefore`.
+  /// The number of members for steps of about `samples` samples: the last choice, unless it expires before `clock`.
   ///
   /// - Throws: what making a plan throws.
   static func choice<Scalar: NetworkScalar>(
     network: NetworkLayout, store: ParameterStore<Scalar>, loss: Loss, rule: UpdateRule, samples: Int, seed: UInt64,
-    notBefore: UInt64 = 0, processors: Int = ThreadRequest.timed.mostMembers
+    clock: UInt64 = 0, processors: Int = ThreadRequest.timed.mostMembers
   ) throws -> Choice {
-    guard processors > 1 else { return Choice(members: 1, time: .max) }
+    guard processors > 1 else { return .untimed(1) }
     guard !network.hasCustomLayer, operations(network, samples: samples) <= mostOperations,
       samples * network.inputShape.reduce(1, *) <= mostInputs
-    else { return Choice(members: processors, time: .max) }
+    else { return .untimed(processors) }
     let step =
       "\(Scalar.precisionName) \(try InstructionSet.chosen().rawValue) \(rule.kind) \(loss) "
       + network.stages.map(\.fingerprint).joined(separator: " ")
     let key = Key(step: step, samples: samples, processors: processors)
     // One at a time: two timings at once would disturb each other.
     return try choices.withLock { known in
-      if let choice = known[key], choice.time >= notBefore { return choice }
+      if let choice = known[key], choice.expires >= clock { return choice }
+      let start = lamina_nanoseconds()
       let members = try time(
         candidates(processors), network: network, store: store, loss: loss, rule: rule, samples: samples, seed: seed)
-      let choice = Choice(members: members, time: lamina_nanoseconds())
+      let made = lamina_nanoseconds()
+      let choice = Choice(members: members, made: made, expires: made + max(leastTrust, trust * (made - start)))
       known[key] = choice
       return choice
     }
