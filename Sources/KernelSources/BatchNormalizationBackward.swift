@@ -384,7 +384,7 @@ extension BackwardProblem {
           let even = row &+ 2 &* pair
           column = 0
           while column <= columns - lanes {
-            if ahead { askForPair(even &+ 8, column) }
+            if ahead { askForPair(even, column) }
             addPair(pair, even, column, block, lanes, masked: masked)
             column &+= lanes
           }
@@ -435,13 +435,14 @@ extension BackwardProblem {
     lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
   }
 
-  /// Asks for two lines of each matrix: the share of `column` in the two rows from `row` on, in their order in memory.
+  /// Asks for two lines of each matrix, half as far ahead as where one is read: the share of `column` in the rows to
+  /// come, in their order in memory.
   @_transparent
   func askForPair(_ row: Int, _ column: Int) {
-    let (input, gradient) = (x.base + row &* x.stride + 2 &* column, dy.base + row &* dy.stride + 2 &* column)
+    let upcoming = row &* x.stride &+ 2 &* column &+ aheadOfSums / 2
     for line in 0..<2 {
-      lam_prefetch_beyond_first(input + line &* lanes)
-      lam_prefetch_beyond_first(gradient + line &* lanes)
+      lam_prefetch(x.base + (upcoming &+ line &* lanes))
+      lam_prefetch(dy.base + (upcoming &+ line &* lanes))
     }
   }
 
@@ -530,9 +531,10 @@ extension BackwardProblem {
   @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
     let pairs = dy.columns < longRow
+    let blockRows = rowsOfPass(columns: dy.columns, streaming: streaming)
     var end = dy.rows
     while end > 0 {
-      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
+      let first = (end - 1) / blockRows * blockRows
       var row = first
       while pairs && row + 2 <= end {
         pairOfRows(c, dx, row, masked: masked, maskInput: maskInput, streaming: streaming)
@@ -555,6 +557,9 @@ extension BackwardProblem {
     let to = dx.base + row &* dx.stride
     var column = 0
     while inFours && column <= dy.columns &- 4 &* lanes {
+      if streaming {
+        for part in 0..<4 { askAhead(row, column &+ part &* lanes) }
+      }
       let v0 = value(c.vector(at: column), row, column, lanes, masked: masked, maskInput: maskInput)
       let v1 = value(c.vector(at: column &+ lanes), row, column &+ lanes, lanes, masked: masked, maskInput: maskInput)
       let v2 = value(
@@ -568,6 +573,7 @@ extension BackwardProblem {
       column &+= 4 &* lanes
     }
     while column <= dy.columns &- lanes {
+      if streaming { askAhead(row, column) }
       let v = value(c.vector(at: column), row, column, lanes, masked: masked, maskInput: maskInput)
       write(v, to + column, lanes, streaming: streaming)
       column &+= lanes
@@ -587,6 +593,10 @@ extension BackwardProblem {
     let to = dx.base + row &* dx.stride
     var column = 0
     while column <= dy.columns &- lanes {
+      if streaming {
+        askAhead(row, column)
+        askAhead(row &+ 1, column)
+      }
       let vectors = c.vector(at: column)
       let v0 = value(vectors, row, column, lanes, masked: masked, maskInput: maskInput)
       let v1 = value(vectors, row &+ 1, column, lanes, masked: masked, maskInput: maskInput)
@@ -601,6 +611,13 @@ extension BackwardProblem {
       write(v0, to + column, rest, streaming: false)
       write(v1, to + (dx.stride &+ column), rest, streaming: false)
     }
+  }
+
+  /// Asks for what a streaming pass reads soon.
+  @_transparent
+  func askAhead(_ row: Int, _ column: Int) {
+    lam_prefetch(x.base + (row &* x.stride &+ column &+ aheadOfStream))
+    lam_prefetch(dy.base + (row &* dy.stride &+ column &+ aheadOfStream))
   }
 
   @_transparent

@@ -69,6 +69,15 @@ func canStream(_ y: MatrixView<Scalar>) -> Bool {
 /// Scalars between what a streaming pass reads and what it asks for.
 @inline(__always) var aheadOfStream: Int { 64 * lanes }
 
+/// Rows of the blocks that the second pass takes from the last to the first: of a streaming pass about 1 MiB, because
+/// where a block ends, what was asked for ahead is not what comes next.
+@inline(__always)
+func rowsOfPass(columns: Int, streaming: Bool) -> Int {
+  let rows = NormalizationPanels.blockRows
+  let bytes = rows * columns * MemoryLayout<Scalar>.stride
+  return streaming ? rows * max(1, (1 << 20) / bytes) : rows
+}
+
 /// Columns from which rows are worked on one by one.
 @inline(__always) var longRow: Int { 16 * lanes }
 
@@ -96,9 +105,10 @@ private struct Normalization {
   func run(masked: Bool, streaming: Bool) {
     // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
     let pairs = columns < longRow
+    let blockRows = rowsOfPass(columns: columns, streaming: streaming)
     var end = rows
     while end > 0 {
-      let first = (end - 1) / NormalizationPanels.blockRows * NormalizationPanels.blockRows
+      let first = (end - 1) / blockRows * blockRows
       var row = first
       while pairs && row + 2 <= end {
         pairOfRows(row, masked: masked, streaming: streaming)

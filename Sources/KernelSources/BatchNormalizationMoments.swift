@@ -4,8 +4,7 @@
 // d = x − shift and of d² then follow in one pass. Their cancellation is bounded whatever the data: a block of n rows
 // of which k made the shift has at least k/n of its squared distance from the shift in its own variance. Blocks are
 // merged into panels and panels into the whole in Double (Chan, Golub and LeVeque 1979), means as distances from the
-// first block's shift. Rows are taken eight at a time across the whole width: eight streams keep more of the memory
-// busy than one.
+// first block's shift. Rows are taken eight at a time across the whole width, and from memory in pairs.
 
 internal import CKernelShims
 import KernelInterface
@@ -188,16 +187,17 @@ private func addPanel(
 
 // MARK: Blocks
 
-/// Whether rows, one right behind the other, are asked for early: from memory that pays, from the caches it costs more
-/// than it brings.
+/// Whether rows, one right behind the other, are taken in pairs and asked for early: from memory that pays, from the
+/// caches it costs more than it brings.
 @_transparent
 private func asksAhead(_ x: MatrixView<Scalar>) -> Bool {
   x.columns >= longRow && x.columns <= Int(LAM_CHUNK_COLUMNS) && x.columns == x.stride
     && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
 }
 
-/// Scalars between the rows that sums are made of and those asked for: 512 vectors, of short rows more than the next eight.
-@inline(__always) var aheadOfSums: Int { 512 * lanes }
+/// Scalars between the rows that sums are made of and those asked for: what they take of the L1 cache leaves room for
+/// the sums.
+@inline(__always) var aheadOfSums: Int { 192 * lanes }
 
 /// Adds a block of `rows` rows to the moments of the `before` rows above it.
 @_transparent
@@ -267,14 +267,13 @@ private func sumsOfBlock(
   var row = 0
   while row + 8 <= rows {
     let group = block + row * stride
-    // Rows to come, in the order in which they lie in memory: asked for row by row in turn, they come at half the rate.
-    var upcoming = group + max(8 &* stride, aheadOfSums)
+    if ahead {
+      addGroupByPairs(group, stride, first, end, shift, sum, squares)
+      row += 8
+      continue
+    }
     var column = first
     while column <= wholeVectors {
-      if ahead {
-        for line in 0..<8 { lam_prefetch_beyond_first(upcoming + line &* lanes) }
-        upcoming += 8 &* lanes
-      }
       addEightRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
     }
@@ -326,6 +325,55 @@ private func addEightRows(
   let p3 = pairOfRows(x + 6 &* stride, stride, s, count, &q3)
   store(sum, load(sum, count) + (((p0 + p1) + p2) + p3), count)
   store(squares, load(squares, count) + (((q0 + q1) + q2) + q3), count)
+}
+
+/// Adds a group of eight rows by pairs, whose memory is asked for in the order in which it lies there.
+///
+/// Eight rows at a time are too many places for prefetchers to follow, and asked for row by row in turn they come at half
+/// the rate. The sums are those of `addEightRows`.
+@_transparent
+private func addGroupByPairs(
+  _ group: Pointer, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer
+) {
+  var chunk = lam_uninitialized_chunk_pair()
+  let groupSum = lam_chunk_pair_first(&chunk)!
+  let groupSquares = lam_chunk_pair_second(&chunk)!
+  for pair in 0..<4 {
+    let rows = group + 2 &* pair &* stride
+    var upcoming = rows + aheadOfSums
+    var column = first
+    while column <= end - lanes {
+      lam_prefetch(upcoming)
+      lam_prefetch(upcoming + lanes)
+      upcoming += 2 &* lanes
+      addPair(pair, rows, stride, column, shift, sum, squares, groupSum, groupSquares, lanes)
+      column &+= lanes
+    }
+    if column < end {
+      addPair(pair, rows, stride, column, shift, sum, squares, groupSum, groupSquares, end - column)
+    }
+  }
+}
+
+/// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
+@_transparent
+private func addPair(
+  _ pair: Int, _ rows: Pointer, _ stride: Int, _ column: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer,
+  _ groupSum: Pointer, _ groupSquares: Pointer, _ count: Int
+) {
+  var q = Vector.zero
+  var p = pairOfRows(rows + column, stride, load(shift + column, count), count, &q)
+  if pair > 0 {
+    p = lam_load(groupSum + column) + p
+    q = lam_load(groupSquares + column) + q
+  }
+  if pair < 3 {
+    lam_store(groupSum + column, p)
+    lam_store(groupSquares + column, q)
+  } else {
+    store(sum + column, load(sum + column, count) + p, count)
+    store(squares + column, load(squares + column, count) + q, count)
+  }
 }
 
 @_transparent
