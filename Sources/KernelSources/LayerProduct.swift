@@ -86,11 +86,13 @@ func multiplyByTransposedLayer(
   // As many tiles together as leave a block of their rows in the L1 cache; of a few rows, which wait for W, two: the
   // prefetchers follow few streams.
   let together = z.rows <= 3 ? 2 : 8
+  // W beyond the L1 cache is asked for ahead.
+  let asks = columns.count * z.columns * MemoryLayout<Scalar>.stride >= 1 << 16
   var first = 0
   var part = z
   while first < count {
     let some = min(together, count - first)
-    addDots(part, tiles + first, some, columns, y, first > 0)
+    addDots(part, tiles + first, some, columns, y, adds: first > 0, asks: asks)
     for tile in 0..<some { part.base += tiles[first + tile].columns }
     first += some
   }
@@ -100,7 +102,7 @@ func multiplyByTransposedLayer(
 @inline(__always)
 private func addDots(
   _ z: MatrixView<Scalar>, _ tiles: UnsafePointer<MatrixView<Scalar>>, _ count: Int, _ columns: Range<Int>,
-  _ y: MatrixView<Scalar>, _ adds: Bool
+  _ y: MatrixView<Scalar>, adds: Bool, asks: Bool
 ) {
   // A view is a pointer and three integers in this order: the C structure.
   let matrices = UnsafeRawPointer(tiles).assumingMemoryBound(to: lam_matrix.self)
@@ -119,15 +121,23 @@ private func addDots(
       row += 4
     }
     if row + 2 <= z.rows {
-      lam_dots_2(
-        z.base + row * z.stride, fromStride, matrices, Int64(count), Int64(column), base + row * y.stride, toStride,
-        skipped, adds ? 1 : 0)
+      let (from, to) = (z.base + row * z.stride, base + row * y.stride)
+      if asks {
+        lam_dots_2_ahead(
+          from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
+      } else {
+        lam_dots_2(from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
+      }
       row += 2
     }
     if row < z.rows {
-      lam_dots_1(
-        z.base + row * z.stride, fromStride, matrices, Int64(count), Int64(column), base + row * y.stride, toStride,
-        skipped, adds ? 1 : 0)
+      let (from, to) = (z.base + row * z.stride, base + row * y.stride)
+      if asks {
+        lam_dots_1_ahead(
+          from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
+      } else {
+        lam_dots_1(from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
+      }
     }
     done = column + lanes
   }

@@ -61,12 +61,11 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
 // MARK: y = z·Wᵀ
 
 // One tile's share: W's rows lie without gaps, VECTORS whole vectors each; z's last vector may be cut off. A row or two
-// stay in registers while W's rows pass by in their order; four would take too many. With two rows those of the next part
-// are asked for ahead (a tile that wide may be one of many, and come from beyond the L1 cache); with one, loads are all
-// that there is to do, and requests would wait among them.
-#define LAM_ADD_DOTS_1(VECTORS) LAM_ADD_DOTS_FEW(1, VECTORS)
-#define LAM_ADD_DOTS_2(VECTORS) LAM_ADD_DOTS_FEW(2, VECTORS)
-#define LAM_ADD_DOTS_FEW(ROWS, VECTORS)                                                                                \
+// stay in registers while W's rows pass by in their order; four would take too many. With ASKS those of the next part are
+// asked for ahead: W comes from beyond the L1 cache, and a part of a tile is too short for prefetchers to follow.
+#define LAM_ADD_DOTS_1(ASKS, VECTORS) LAM_ADD_DOTS_FEW(1, ASKS, VECTORS)
+#define LAM_ADD_DOTS_2(ASKS, VECTORS) LAM_ADD_DOTS_FEW(2, ASKS, VECTORS)
+#define LAM_ADD_DOTS_FEW(ROWS, ASKS, VECTORS)                                                                          \
   case VECTORS: {                                                                                                      \
     lam_vector part[ROWS][VECTORS];                                                                                    \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
@@ -75,14 +74,14 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
                                    : lam_load_first(from + r * z_stride + v * LAM_LANES, width - v * LAM_LANES);       \
     LAM_UNROLL for (int q = 0; q < LAM_LANES / ROWS; ++q)                                                              \
     LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
-      if (ROWS > 1 && VECTORS >= 4) lam_prefetch(w + ((LAM_LANES / ROWS + q) * VECTORS + v) * LAM_LANES);              \
+      if (ASKS) lam_prefetch(w + ((LAM_LANES / ROWS + q) * VECTORS + v) * LAM_LANES);                                  \
       const lam_vector factor = lam_load(w + (q * VECTORS + v) * LAM_LANES);                                           \
       LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                        \
         sum[r * (LAM_LANES / ROWS) + q] = lam_multiply_add(part[r][v], factor, sum[r * (LAM_LANES / ROWS) + q]);       \
     }                                                                                                                  \
     break;                                                                                                             \
   }
-#define LAM_ADD_DOTS_4(VECTORS)                                                                                        \
+#define LAM_ADD_DOTS_4(ASKS, VECTORS)                                                                                  \
   case VECTORS: {                                                                                                      \
     LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
       lam_vector part[4];                                                                                              \
@@ -97,23 +96,23 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
     }                                                                                                                  \
     break;                                                                                                             \
   }
-#define LAM_ADD_DOTS(ROWS)                                                                                             \
-  LAM_ADD_DOTS_##ROWS(1) LAM_ADD_DOTS_##ROWS(2) LAM_ADD_DOTS_##ROWS(3) LAM_ADD_DOTS_##ROWS(4)                          \
-  LAM_MORE_DOTS(ROWS)
+#define LAM_ADD_DOTS(ROWS, ASKS)                                                                                       \
+  LAM_ADD_DOTS_##ROWS(ASKS, 1) LAM_ADD_DOTS_##ROWS(ASKS, 2) LAM_ADD_DOTS_##ROWS(ASKS, 3)                               \
+  LAM_ADD_DOTS_##ROWS(ASKS, 4) LAM_MORE_DOTS(ROWS, ASKS)
 // A tile is 64 columns wide at most.
 #ifdef LAMINA_DOUBLE
-#define LAM_MORE_DOTS(ROWS)                                                                                            \
-  LAM_ADD_DOTS_##ROWS(5) LAM_ADD_DOTS_##ROWS(6) LAM_ADD_DOTS_##ROWS(7) LAM_ADD_DOTS_##ROWS(8)
+#define LAM_MORE_DOTS(ROWS, ASKS)                                                                                      \
+  LAM_ADD_DOTS_##ROWS(ASKS, 5) LAM_ADD_DOTS_##ROWS(ASKS, 6) LAM_ADD_DOTS_##ROWS(ASKS, 7) LAM_ADD_DOTS_##ROWS(ASKS, 8)
 #else
-#define LAM_MORE_DOTS(ROWS)
+#define LAM_MORE_DOTS(ROWS, ASKS)
 #endif
 
 /// Defines NAME: ROWS rows of y = z·Wᵀ, or y += z·Wᵀ, and as many columns from `column` as a vector has lanes.
 ///
 /// The columns of z and W come in `count` tiles, at most 64 columns wide; the first `skipped` columns of y stay. Parts of
 /// which every column is skipped are left out where there are more than two: with fewer, the loop over them is unrolled,
-/// which is worth more.
-#define LAM_DEFINE_DOTS(NAME, ROWS)                                                                                    \
+/// which is worth more. With ASKS, W is asked for ahead.
+#define LAM_DEFINE_DOTS(NAME, ROWS, ASKS)                                                                              \
   LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
                        lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {                                   \
     lam_vector part[ROWS], row[ROWS];                                                                                  \
@@ -126,7 +125,7 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
       for (int64_t t = 0; t < count; ++t) {                                                                            \
         const int64_t width = tiles[t].columns;                                                                        \
         const lam_scalar *w = tiles[t].base + (column + p * (LAM_LANES / ROWS)) * tiles[t].stride;                     \
-        switch ((width + LAM_LANES - 1) / LAM_LANES) { LAM_ADD_DOTS(ROWS) }                                            \
+        switch ((width + LAM_LANES - 1) / LAM_LANES) { LAM_ADD_DOTS(ROWS, ASKS) }                                      \
         from += width;                                                                                                 \
       }                                                                                                                \
       part[p] = lam_sum_each(sum);                                                                                     \
@@ -158,9 +157,11 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
     row[3] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_ODD);                                                       \
   }
 
-LAM_DEFINE_DOTS(lam_dots_1, 1)
-LAM_DEFINE_DOTS(lam_dots_2, 2)
-LAM_DEFINE_DOTS(lam_dots_4, 4)
+LAM_DEFINE_DOTS(lam_dots_1, 1, 0)
+LAM_DEFINE_DOTS(lam_dots_1_ahead, 1, 1)
+LAM_DEFINE_DOTS(lam_dots_2, 2, 0)
+LAM_DEFINE_DOTS(lam_dots_2_ahead, 2, 1)
+LAM_DEFINE_DOTS(lam_dots_4, 4, 0)
 
 #else
 
@@ -169,7 +170,9 @@ LAM_DEFINE_DOTS(lam_dots_4, 4)
   LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
                        lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {}
 LAM_DEFINE_DOTS(lam_dots_1)
+LAM_DEFINE_DOTS(lam_dots_1_ahead)
 LAM_DEFINE_DOTS(lam_dots_2)
+LAM_DEFINE_DOTS(lam_dots_2_ahead)
 LAM_DEFINE_DOTS(lam_dots_4)
 
 #endif
