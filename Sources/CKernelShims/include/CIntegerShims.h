@@ -53,8 +53,6 @@ LAM_INLINE lam_vector lam_first_lanes(lam_vector v, long count) {
 
 /// Asks for the cache line at p.
 LAM_INLINE void lam_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
-/// The same into the L2 cache, where the L1 cache has no room for it yet.
-LAM_INLINE void lam_prefetch_beyond_first(const void *p) { __builtin_prefetch(p, 0, 2); }
 
 // MARK: Selection and flags
 
