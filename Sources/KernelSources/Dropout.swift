@@ -3,6 +3,8 @@ import KernelInterface
 
 /// Columns whose draws come from one vector of words.
 private let drawColumns = 32
+/// What sets rows apart before their numbers are mixed: 2⁶⁴ over the golden ratio.
+private let oddMultiple: UInt64 = 0x9e37_79b9_7f4a_7c15
 
 func dropout(
   _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ rate: Double, _ key: UInt64, _ firstColumn: Int
@@ -11,42 +13,57 @@ func dropout(
   // A rate below 2⁻³³ drops nothing; the largest threshold keeps all but one in 2³².
   let keepsAll = kept >= 0x1p32 - 0.5
   let threshold = keepsAll ? UInt32.max : UInt32(kept + 0.5)
-  let scale = splat(keepsAll ? 1 : Scalar(1 / (1 - rate)))
-  let mixedKey = lam_mix64(key &+ 0x9e37_79b9_7f4a_7c15)
+  let factor = keepsAll ? 1 : Scalar(1 / (1 - rate))
+  // Mixing the key first keeps close keys' rows from meeting.
+  let mixedKey = lam_mix64(key &+ oddMultiple)
   let block = UInt32(truncatingIfNeeded: firstColumn / drawColumns)
   let skipped = firstColumn % drawColumns
-  let isWhole = skipped == 0 && x.columns % drawColumns == 0 && !keepsAll
+  if skipped == 0 && x.columns % drawColumns == 0 && !keepsAll {
+    return keepRows(x, y, mixedKey, block, threshold, factor)
+  }
+  let scale = splat(factor)
   var (from, to) = (x.base, y.base)
   var rowNumber: UInt64 = 0
   for _ in 0..<x.rows {
-    // The odd multiple sets rows apart before the mixing; mixing the key first keeps close keys' rows from meeting.
     let rowKey = lam_mix64(mixedKey &+ rowNumber)
     let words = lam_first_words(rowKey, block)
-    if isWhole {
-      keepBlocks(from, to, x.columns, words, rowKey, threshold, scale)
-    } else if keepsAll {
+    if keepsAll {
       keep(from, to, x.columns, UInt32.max, scale)
     } else {
       keepSlice(from, to, x.columns, skipped, words, rowKey, threshold, scale)
     }
     from += x.stride
     to += y.stride
-    rowNumber &+= 0x9e37_79b9_7f4a_7c15
+    rowNumber &+= oddMultiple
   }
 }
 
-/// A row of whole blocks of draws.
-@inline(__always)
-private func keepBlocks(
-  _ from: ConstPointer, _ to: Pointer, _ columns: Int, _ first: lam_words, _ key: UInt64, _ threshold: UInt32,
-  _ scale: Vector
+/// Rows of whole blocks of draws.
+///
+/// A function of its own, so that its loop finds what it needs in registers: values read back from the stack between
+/// rows make it take an eighth longer.
+@inline(never)
+private func keepRows(
+  _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ key: UInt64, _ block: UInt32, _ threshold: UInt32,
+  _ scale: Scalar
 ) {
-  var words = first
-  var column = 0
-  while column < columns {
-    keepBlock(from + column, to + column, lam_mix_words(words, key), threshold, scale)
-    words = lam_next_words(words)
-    column &+= drawColumns
+  let scale = splat(scale)
+  var (from, to) = (x.base, y.base)
+  var rowNumber: UInt64 = 0
+  var rows = x.rows
+  while rows > 0 {
+    let rowKey = lam_mix64(key &+ rowNumber)
+    var words = lam_first_words(rowKey, block)
+    var column = 0
+    while column < x.columns {
+      keepBlock(from + column, to + column, lam_mix_words(words, rowKey), threshold, scale)
+      words = lam_next_words(words)
+      column &+= drawColumns
+    }
+    from += x.stride
+    to += y.stride
+    rowNumber &+= oddMultiple
+    rows &-= 1
   }
 }
 
