@@ -85,7 +85,10 @@ private func activateRows(
 }
 
 /// f(x + bias) where f costs less than the memory: four vectors are loaded before the first is stored.
-@inline(__always)
+///
+/// `@_transparent`: merely asked to inline, the compiler keeps one loop for all kinds and asks of every four vectors
+/// which it is.
+@_transparent
 private func streamRows(
   _ kind: ElementwiseActivation, _ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>,
   _ alpha: Scalar
@@ -118,15 +121,35 @@ private func streamRows(
   }
 }
 
+// Functions of their own, so that nothing is read back from the stack between rows: that costs a loop that is bound by
+// the memory an eighth.
+
+@inline(never)
+private func streamLinear(_ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>) {
+  streamRows(.linear, x, bias, y, 0)
+}
+
+@inline(never)
+private func streamReLU(_ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>) {
+  streamRows(.relu, x, bias, y, 0)
+}
+
+@inline(never)
+private func streamLeakyReLU(
+  _ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>, _ alpha: Scalar
+) {
+  streamRows(.leakyReLU, x, bias, y, alpha)
+}
+
 func activate(
   _ x: MatrixView<Scalar>, _ bias: ConstPointer?, _ y: MatrixView<Scalar>, _ kind: ElementwiseActivation,
   _ alpha: Double
 ) {
   let alpha = Scalar(alpha)
   switch kind {
-  case .linear: streamRows(.linear, x, bias, y, alpha)
-  case .relu: streamRows(.relu, x, bias, y, alpha)
-  case .leakyReLU: streamRows(.leakyReLU, x, bias, y, alpha)
+  case .linear: streamLinear(x, bias, y)
+  case .relu: streamReLU(x, bias, y)
+  case .leakyReLU: streamLeakyReLU(x, bias, y, alpha)
   case .elu: activateRows(.elu, x, bias, y, alpha)
   case .selu: activateRows(.selu, x, bias, y, alpha)
   case .gelu: activateRows(.gelu, x, bias, y, alpha)
