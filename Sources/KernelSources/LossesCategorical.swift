@@ -38,6 +38,10 @@ private func sparseCategoricalOfBlocks(
     lam_load_rows(&block, x.base + group * x.stride, Int64(x.stride), Int64(count), columns)
     let label = lam_load_labels(labels + group, Int64(count))
     let softmax = softmax(of: &block, x.columns, label: label)
+    // Before the gradient, which does not wait for it.
+    let losses = logarithm(softmax.sum) - (softmax.chosen - softmax.largest)
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
     if let gradient {
       var factor = splat(Scalar(scale))
       if let weights { factor *= load(weights + group, count) }
@@ -54,9 +58,6 @@ private func sparseCategoricalOfBlocks(
       lam_store_rows(
         &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
     }
-    let losses = logarithm(softmax.sum) - (softmax.chosen - softmax.largest)
-    result.correct += hits(softmax.place, label, losses, count)
-    accumulate(losses, group, count, weights, &result.loss)
     group += lanes
   }
   return result
@@ -144,6 +145,10 @@ private func categoricalOfBlocks(
       column &+= 1
     }
     let softmax = softmax(of: &block, x.columns)
+    // Before the gradient, which does not wait for it.
+    let losses = logarithm(softmax.sum) * mass - product
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
     if let gradient {
       var factor = splat(Scalar(scale))
       if let weights { factor *= load(weights + group, count) }
@@ -157,9 +162,6 @@ private func categoricalOfBlocks(
       lam_store_rows(
         &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
     }
-    let losses = logarithm(softmax.sum) * mass - product
-    result.correct += hits(softmax.place, label, losses, count)
-    accumulate(losses, group, count, weights, &result.loss)
     group += lanes
   }
   return result
