@@ -23,6 +23,19 @@ private func hits(_ place: Vector, _ label: Vector, _ losses: Vector, _ count: I
   return (bits & ((1 << UInt32(count)) - 1)).nonzeroBitCount
 }
 
+@inline(__always) private var lossComesFirst: Bool { MemoryLayout<Scalar>.size == 4 }
+
+/// Adds the losses and hits of a group of rows.
+@inline(__always)
+private func add(
+  _ softmax: (largest: Vector, place: Vector, chosen: Vector, sum: Vector), _ label: Vector, _ group: Int,
+  _ count: Int, _ weights: ConstPointer?, to result: inout LossSums
+) {
+  let losses = logarithm(softmax.sum) - (softmax.chosen - softmax.largest)
+  result.correct += hits(softmax.place, label, losses, count)
+  accumulate(losses, group, count, weights, &result.loss)
+}
+
 /// Few classes: a row in each lane.
 @inline(__always)
 private func sparseCategoricalOfBlocks(
@@ -38,10 +51,8 @@ private func sparseCategoricalOfBlocks(
     lam_load_rows(&block, x.base + group * x.stride, Int64(x.stride), Int64(count), columns)
     let label = lam_load_labels(labels + group, Int64(count))
     let softmax = softmax(of: &block, x.columns, label: label)
-    // Before the gradient, which does not wait for it.
-    let losses = logarithm(softmax.sum) - (softmax.chosen - softmax.largest)
-    result.correct += hits(softmax.place, label, losses, count)
-    accumulate(losses, group, count, weights, &result.loss)
+    // Neither waits for the other. By measurement: the loss of floats before the gradient (4 %), of doubles after it (15 %).
+    if lossComesFirst { add(softmax, label, group, count, weights, to: &result) }
     if let gradient {
       var factor = splat(Scalar(scale))
       if let weights { factor *= load(weights + group, count) }
@@ -58,6 +69,7 @@ private func sparseCategoricalOfBlocks(
       lam_store_rows(
         &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
     }
+    if !lossComesFirst { add(softmax, label, group, count, weights, to: &result) }
     group += lanes
   }
   return result
@@ -145,10 +157,6 @@ private func categoricalOfBlocks(
       column &+= 1
     }
     let softmax = softmax(of: &block, x.columns)
-    // Before the gradient, which does not wait for it.
-    let losses = logarithm(softmax.sum) * mass - product
-    result.correct += hits(softmax.place, label, losses, count)
-    accumulate(losses, group, count, weights, &result.loss)
     if let gradient {
       var factor = splat(Scalar(scale))
       if let weights { factor *= load(weights + group, count) }
@@ -162,6 +170,9 @@ private func categoricalOfBlocks(
       lam_store_rows(
         &block, gradient.base + group * gradient.stride, Int64(gradient.stride), Int64(count), columns)
     }
+    let losses = logarithm(softmax.sum) * mass - product
+    result.correct += hits(softmax.place, label, losses, count)
+    accumulate(losses, group, count, weights, &result.loss)
     group += lanes
   }
   return result
