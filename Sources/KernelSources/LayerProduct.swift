@@ -6,6 +6,11 @@ import KernelInterface
 // MARK: y = x·w
 
 func multiplyLayer(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool) {
+  if x.rows <= 6, y.columns <= 4 &* lanes, y.columns > 0 {
+    // One block of any width: what the loops below look at takes as long as a tenth of it.
+    let vectors = Int(UInt(bitPattern: y.columns &+ lanes &- 1) / UInt(lanes))
+    return multiplyBlock(vectors, x.rows, x, w, y, adds, 0, 0, y.columns &- (vectors &- 1) &* lanes)
+  }
   var column = 0
   while column < y.columns {
     let rest = (y.columns &- column &+ lanes &- 1) / lanes
@@ -85,7 +90,7 @@ func multiplyByTransposedLayer(
 ) {
   // As many tiles together as leave a block of their rows in the L1 cache; of a few rows, which wait for W, two: the
   // prefetchers follow few streams.
-  let together = z.rows <= 3 ? 2 : 8
+  let together = z.rows == 1 ? 4 : z.rows <= 3 ? 2 : 8
   // W beyond the L1 cache is asked for ahead.
   let asks = columns.count * z.columns * MemoryLayout<Scalar>.stride >= 1 << 16
   var first = 0

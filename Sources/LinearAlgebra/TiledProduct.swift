@@ -5,7 +5,7 @@
 /// cut follows from the shape alone, because the bits of a product depend on it.
 public enum TiledProduct {
   /// The bound of OpenBLAS's small-matrix path.
-  @usableFromInline static let smallProduct = 1_000_000
+  @inlinable public static var smallProduct: Int { 1_000_000 }
 
   /// C = op(A)·op(B), or C += op(A)·op(B), unchecked; op(A) is m × k, op(B) k × n, row-major with the given strides.
   ///

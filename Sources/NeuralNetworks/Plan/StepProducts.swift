@@ -32,6 +32,18 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// y = x·w; w may have more columns than y, zeros up to whole vectors, for which y's rows have room.
   @inline(__always)
   package func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
+    if let layer, isOnePiece(x, w), isWholeVectors(w.stride), !suitsBLAS(x, w, y) { return layer(x, w, y, false) }
+    multiplyInPieces(x, w, y)
+  }
+
+  @inline(__always)
+  private func isOnePiece(_ x: Matrix, _ w: Matrix) -> Bool {
+    x.rows &* w.columns &* w.rows <= TiledProduct.smallProduct
+  }
+
+  /// Apart from `multiply`, in which it would take as long to set up as a small product takes.
+  @inline(never)
+  private func multiplyInPieces(_ x: Matrix, _ w: Matrix, _ y: Matrix) {
     guard let layer, isWholeVectors(w.stride), !suitsBLAS(x, w, y) else {
       return TiledProduct.unsafeMultiply(
         transposeA: false, transposeB: false, m: x.rows, n: w.columns, k: w.rows, x.base, x.stride, w.base, w.stride,
@@ -39,7 +51,6 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     }
     // The pieces of BLAS's small products: the parts of a long sum are rounded less often.
     let (rows, depth) = TiledProduct.pieces(m: x.rows, n: w.columns, k: w.rows)
-    if rows == x.rows && depth == w.rows { return layer(x, w, y, false) }
     var row = 0
     while row < x.rows {
       let range = row..<min(row + rows, x.rows)
