@@ -31,7 +31,7 @@ func kernelGradient(_ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: Matri
 /// Whether the sums of `columns` columns are better held with rows in the lanes.
 @inline(__always)
 func hasFewColumns(_ x: MatrixView<Scalar>, columns: Int) -> Bool {
-  columns > 0 && columns <= Int(lam_most_few_columns()) && x.columns >= 2 * lanes
+  columns > 0 && columns <= Int(lam_most_few_columns()) && x.columns >= lanes
 }
 
 /// The columns of z from `column` on.
@@ -39,13 +39,15 @@ func hasFewColumns(_ x: MatrixView<Scalar>, columns: Int) -> Bool {
 func multiplyFewColumns(
   _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ column: Int, _ adds: Bool
 ) {
+  // Of fewer rows than two vectors have, both compute the same sums of those in which they overlap.
+  let apart = min(lanes, x.columns - lanes)
   var done = 0
   while done < x.columns {
     // The last rows overlap those before where fewer are left, and leave them alone.
-    let row = min(done, x.columns - 2 * lanes)
+    let row = max(0, min(done, x.columns - 2 * lanes))
     lam_few_columns(
-      x.base + row, Int64(x.stride), z.base + column, Int64(z.stride), Int64(x.rows), y.base + row * y.stride + column,
-      Int64(y.stride), Int64(z.columns - column), Int64(done - row), adds ? 1 : 0)
+      x.base + row, Int64(x.stride), Int64(apart), z.base + column, Int64(z.stride), Int64(x.rows),
+      y.base + row * y.stride + column, Int64(y.stride), Int64(z.columns - column), Int64(done - row), adds ? 1 : 0)
     done = row + 2 * lanes
   }
 }

@@ -120,9 +120,13 @@ private func addDots(
     let skipped = Int64(done - column)
     var row = 0
     while row + 4 <= z.rows {
-      lam_dots_4(
-        z.base + row * z.stride, fromStride, matrices, Int64(count), Int64(column), base + row * y.stride, toStride,
-        skipped, adds ? 1 : 0)
+      let (from, to) = (z.base + row * z.stride, base + row * y.stride)
+      if asks && z.rows < 8 {
+        lam_dots_4_ahead(
+          from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
+      } else {
+        lam_dots_4(from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
+      }
       row += 4
     }
     if row + 2 <= z.rows {

@@ -60,7 +60,10 @@ public enum TiledProduct {
   /// Rows of one call of a weight gradient Aᵀ·B: n columns of them stay in the L1 cache.
   @inlinable @inline(__always)
   public static func gradientRows(m: Int, n: Int, k: Int) -> Int {
-    piece(of: m, atMost: min(128, max(16, smallProduct / (n * min(k, gradientDepth)))), multiple: 16)
+    let cost = n &* min(k, gradientDepth)
+    // Divisions take as long as a small product.
+    let limit = cost &* 128 <= smallProduct ? 128 : min(128, max(16, smallProduct / cost))
+    return piece(of: m, atMost: limit, multiple: 16)
   }
 
   /// The size of about equal pieces of `count`, none above `limit` but for rounding down to `multiple`.

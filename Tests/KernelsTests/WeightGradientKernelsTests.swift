@@ -63,6 +63,47 @@ import Testing
     checkProduct(Double.kernels(for: set))
   }
 
+  /// Columns that fill no vector, and rows that do: which lane holds what depends on both.
+  private func checkNarrow<S: KernelScalar>(_ table: KernelTable<S>) {
+    guard let product = table.weightGradients.transposedProduct else { return }
+    let lanes = 64 / MemoryLayout<S>.stride
+    for columns in Array(1...lanes) + [lanes + 3, 2 * lanes + lanes / 2] {
+      let padded = (columns + lanes - 1) / lanes * lanes
+      for inputs in [lanes - 1, lanes, lanes + 1, lanes + lanes / 2, 2 * lanes - 1, 2 * lanes, 3 * lanes - 1] {
+        for samples in [5, 33] {
+          var numbers = TestNumbers(UInt64(samples * 10_000 + inputs * 100 + columns))
+          let x = TestMatrix<S>(samples, inputs) { _, _ in S(numbers.normal()) }
+          let z = TestMatrix<S>(samples, padded) { _, column in column < columns ? S(numbers.normal()) : 0 }
+          // The row behind the last is somebody else's.
+          let y = TestMatrix<S>(inputs + 1, padded, extra: 0) { _, _ in 7 }
+          let (target, narrow) = (y.view.rows(0..<inputs), z.view.columns(0..<columns))
+          for half in [0..<samples / 2, samples / 2..<samples] {
+            product(x.view.rows(half), narrow.rows(half), target, half.lowerBound > 0)
+          }
+          // Two halves are summed as one; a sum of products rounds once a term, and the oracle in Double as often.
+          let bound = Double(samples + 1) * Double(S.ulpOfOne) * (S.self == Double.self ? 2 : 1)
+          var worst = 0.0
+          for row in 0..<inputs {
+            for column in 0..<padded {
+              let terms = (0..<samples).map { Double(x[$0, row]) * Double(z[$0, column]) }
+              let error = abs(Double(y[row, column]) - terms.reduce(0, +))
+              worst = max(worst, error - bound * terms.reduce(0) { $0 + abs($1) })
+              if error.isNaN { worst = .infinity }
+            }
+          }
+          let what: Comment = "\(samples) samples, \(inputs) × \(columns)"
+          #expect(worst <= 0, what)
+          #expect((0..<padded).allSatisfy { y[inputs, $0] == 7 }, what)
+        }
+      }
+    }
+  }
+
+  @Test(arguments: supportedSets) func narrowProductMeetsTheOracle(set: InstructionSet) {
+    checkNarrow(Float.kernels(for: set))
+    checkNarrow(Double.kernels(for: set))
+  }
+
   /// Summing in two halves is summing in one go, to the bit.
   private func checkHalves<S: KernelScalar>(_ table: KernelTable<S>) {
     guard let product = table.weightGradients.transposedProduct else { return }

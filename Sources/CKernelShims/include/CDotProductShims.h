@@ -89,6 +89,7 @@ LAM_INLINE lam_vector lam_sum_each(const lam_vector *s) {
         part[r] = v < VECTORS - 1 ? lam_load(from + r * z_stride + v * LAM_LANES)                                      \
                                   : lam_load_first(from + r * z_stride + v * LAM_LANES, width - v * LAM_LANES);        \
       LAM_UNROLL for (int q = 0; q < LAM_LANES / 4; ++q) {                                                             \
+        if (ASKS) lam_prefetch(w + ((LAM_LANES / 4 + q) * VECTORS + v) * LAM_LANES);                                   \
         const lam_vector factor = lam_load(w + (q * VECTORS + v) * LAM_LANES);                                         \
         LAM_UNROLL for (int r = 0; r < 4; ++r)                                                                         \
           sum[r * (LAM_LANES / 4) + q] = lam_multiply_add(part[r], factor, sum[r * (LAM_LANES / 4) + q]);              \
@@ -162,6 +163,7 @@ LAM_DEFINE_DOTS(lam_dots_1_ahead, 1, 1)
 LAM_DEFINE_DOTS(lam_dots_2, 2, 0)
 LAM_DEFINE_DOTS(lam_dots_2_ahead, 2, 1)
 LAM_DEFINE_DOTS(lam_dots_4, 4, 0)
+LAM_DEFINE_DOTS(lam_dots_4_ahead, 4, 1)
 
 #else
 
@@ -174,6 +176,7 @@ LAM_DEFINE_DOTS(lam_dots_1_ahead)
 LAM_DEFINE_DOTS(lam_dots_2)
 LAM_DEFINE_DOTS(lam_dots_2_ahead)
 LAM_DEFINE_DOTS(lam_dots_4)
+LAM_DEFINE_DOTS(lam_dots_4_ahead)
 
 #endif
 

@@ -12,8 +12,8 @@
 
 /// Defines NAME: ROWS rows and VECTORS vectors of y = xᵀ·z, summed in the order of the samples.
 #define LAM_DEFINE_GRADIENT_TILE(NAME, ROWS, VECTORS)                                                                  \
-  LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,  \
-                       lam_scalar *y, int64_t y_stride) {                                                              \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
+                      lam_scalar *y, int64_t y_stride) {                                                               \
     lam_vector sum[ROWS][VECTORS];                                                                                     \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
     LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[r][v] = (lam_vector)(lam_scalar)0;                                \
@@ -27,8 +27,10 @@
       x += x_stride;                                                                                                   \
       z += z_stride;                                                                                                   \
     }                                                                                                                  \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) lam_store(y + r * y_stride + v * LAM_LANES, sum[r][v]);               \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) lam_store(y + v * LAM_LANES, sum[r][v]);                            \
+      y += y_stride;                                                                                                   \
+    }                                                                                                                  \
   }
 
 LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_1, 16, 1)
@@ -74,26 +76,27 @@ LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_4, 4, 4)
 
 // MARK: Few columns
 
-/// Defines NAME: two vectors of rows and `columns` ≤ COLUMNS columns of y = xᵀ·z, or y += xᵀ·z, and zeros up to a vector.
+/// Defines NAME: two vectors of rows, `apart` rows from each other, and `columns` ≤ COLUMNS columns of y = xᵀ·z, or
+/// y += xᵀ·z, and zeros up to a vector.
 ///
 /// The sums hold rows in their lanes and are turned at the end: a vector of columns would be mostly empty. z is read
 /// COLUMNS wide; the first `skipped` rows of y stay.
 #define LAM_DEFINE_FEW_COLUMNS(NAME, COLUMNS)                                                                          \
-  LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,  \
-                       lam_scalar *y, int64_t y_stride, int64_t columns, int64_t skipped, int adds) {                  \
+  LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, int64_t apart, const lam_scalar *z, int64_t z_stride,    \
+                       int64_t samples, lam_scalar *y, int64_t y_stride, int64_t columns, int64_t skipped, int adds) { \
     lam_vector sum[2][COLUMNS];                                                                                        \
     LAM_UNROLL for (int h = 0; h < 2; ++h)                                                                             \
     LAM_UNROLL for (int c = 0; c < COLUMNS; ++c) sum[h][c] = (lam_vector)(lam_scalar)0;                                \
     if (adds) {                                                                                                        \
       LAM_UNROLL for (int h = 0; h < 2; ++h) {                                                                         \
         lam_square square;                                                                                             \
-        LAM_UNROLL for (int i = 0; i < LAM_SIDE; ++i) square.row[i] = lam_load(y + (h * LAM_SIDE + i) * y_stride);     \
+        LAM_UNROLL for (int i = 0; i < LAM_SIDE; ++i) square.row[i] = lam_load(y + (h * apart + i) * y_stride);        \
         lam_exchange(&square);                                                                                         \
         LAM_UNROLL for (int c = 0; c < COLUMNS; ++c) sum[h][c] = square.row[c];                                        \
       }                                                                                                                \
     }                                                                                                                  \
     for (int64_t i = 0; i < samples; ++i) {                                                                            \
-      const lam_vector low = lam_load(x), high = lam_load(x + LAM_LANES);                                              \
+      const lam_vector low = lam_load(x), high = lam_load(x + apart);                                                  \
       LAM_UNROLL for (int c = 0; c < COLUMNS; ++c) {                                                                   \
         const lam_vector factor = (lam_vector)z[c];                                                                    \
         sum[0][c] = lam_multiply_add(factor, low, sum[0][c]);                                                          \
@@ -109,7 +112,7 @@ LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_4, 4, 4)
       }                                                                                                                \
       lam_exchange(&square);                                                                                           \
       LAM_UNROLL for (int i = 0; i < LAM_SIDE; ++i) {                                                                  \
-        if (h * LAM_SIDE + i >= skipped) lam_store(y + (h * LAM_SIDE + i) * y_stride, square.row[i]);                  \
+        if (h * LAM_SIDE + i >= skipped) lam_store(y + (h * apart + i) * y_stride, square.row[i]);                     \
       }                                                                                                                \
     }                                                                                                                  \
   }
@@ -125,12 +128,12 @@ LAM_DEFINE_FEW_COLUMNS(lam_few_columns_to_12, 12)
 
 #define LAM_FEW_COLUMNS_CASE(COLUMNS)                                                                                  \
   case COLUMNS / 2 - 1:                                                                                                \
-    lam_few_columns_to_##COLUMNS(x, x_stride, z, z_stride, samples, y, y_stride, columns, skipped, adds);              \
+    lam_few_columns_to_##COLUMNS(x, x_stride, apart, z, z_stride, samples, y, y_stride, columns, skipped, adds);       \
     break;
 /// 1 … `lam_most_few_columns()` columns.
-LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride,
-                                int64_t samples, lam_scalar *y, int64_t y_stride, int64_t columns, int64_t skipped,
-                                int adds) {
+LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, int64_t apart, const lam_scalar *z,
+                                int64_t z_stride, int64_t samples, lam_scalar *y, int64_t y_stride, int64_t columns,
+                                int64_t skipped, int adds) {
   switch ((columns - 1) / 2) {
     LAM_FEW_COLUMNS_CASE(2)
     LAM_FEW_COLUMNS_CASE(4)
@@ -157,9 +160,9 @@ LAM_NO_GRADIENT(lam_gradient_tile_4)
   LAM_INLINE void lam_few_samples_##VECTORS(int64_t samples, const lam_scalar *x, int64_t x_stride,                    \
                                             const lam_scalar *z, int64_t z_stride, int64_t rows, lam_scalar *y,        \
                                             int64_t y_stride) {}
-LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride,
-                                int64_t samples, lam_scalar *y, int64_t y_stride, int64_t columns, int64_t skipped,
-                                int adds) {}
+LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, int64_t apart, const lam_scalar *z,
+                                int64_t z_stride, int64_t samples, lam_scalar *y, int64_t y_stride, int64_t columns,
+                                int64_t skipped, int adds) {}
 
 #endif
 

@@ -10,10 +10,6 @@
 
 // MARK: y = x·W
 
-// A function for each shape, of this object file alone: in one, what they prepare would all be done before each product,
-// and take as long as a small one.
-#define LAM_APART static __attribute__((noinline, unused))
-
 /// Defines NAME: y = x·W, or y += x·W, for ROWS rows and VECTORS vectors of columns, of which the last may be cut off.
 ///
 /// The depth is summed in order, every CHAINS-th term into a sum of its own: as many sums as the latency of a

@@ -37,6 +37,10 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
 
 #define LAM_UNROLL _Pragma("clang loop unroll(full)")
 
+// A function for each shape, of this object file alone: in one, what they prepare would all be done before each product,
+// and take as long as a small one.
+#define LAM_APART static __attribute__((noinline, unused))
+
 /// Defines NAME: y = x·W for ROWS rows and PANELS panels of VECTORS vectors, of which `columns` columns are stored.
 ///
 /// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and
