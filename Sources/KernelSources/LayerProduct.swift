@@ -91,8 +91,8 @@ func multiplyByTransposedLayer(
   // As many tiles together as leave a block of their rows in the L1 cache; of a few rows, which wait for W, two: the
   // prefetchers follow few streams.
   let together = z.rows == 1 ? 4 : z.rows <= 3 ? 2 : 8
-  // W beyond the L1 cache is asked for ahead.
-  let asks = columns.count * z.columns * MemoryLayout<Scalar>.stride >= 1 << 16
+  // W beyond the L1 cache is asked for ahead where few rows wait for it.
+  let asks = z.rows < 8 && columns.count * z.columns * MemoryLayout<Scalar>.stride >= 1 << 16
   var first = 0
   var part = z
   while first < count {
@@ -119,34 +119,14 @@ private func addDots(
     let column = min(done, columns.upperBound - lanes)
     let skipped = Int64(done - column)
     var row = 0
-    while row + 4 <= z.rows {
-      let (from, to) = (z.base + row * z.stride, base + row * y.stride)
-      if asks && z.rows < 8 {
-        lam_dots_4_ahead(
-          from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
-      } else {
-        lam_dots_4(from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
-      }
-      row += 4
-    }
-    if row + 2 <= z.rows {
-      let (from, to) = (z.base + row * z.stride, base + row * y.stride)
-      if asks {
-        lam_dots_2_ahead(
-          from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
-      } else {
-        lam_dots_2(from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
-      }
-      row += 2
-    }
-    if row < z.rows {
-      let (from, to) = (z.base + row * z.stride, base + row * y.stride)
-      if asks {
-        lam_dots_1_ahead(
-          from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
-      } else {
-        lam_dots_1(from, fromStride, matrices, Int64(count), Int64(column), to, toStride, skipped, adds ? 1 : 0)
-      }
+    while row < z.rows {
+      let left = z.rows - row
+      let rows = left >= 4 ? 4 : left >= 2 ? 2 : 1
+      // Later rows find W's columns in the L1 cache.
+      lam_dots(
+        Int64(rows), asks && row == 0 ? 1 : 0, z.base + row * z.stride, fromStride, matrices, Int64(count),
+        Int64(column), base + row * y.stride, toStride, skipped, adds ? 1 : 0)
+      row += rows
     }
     done = column + lanes
   }

@@ -165,18 +165,22 @@ LAM_DEFINE_DOTS(lam_dots_2_ahead, 2, 1)
 LAM_DEFINE_DOTS(lam_dots_4, 4, 0)
 LAM_DEFINE_DOTS(lam_dots_4_ahead, 4, 1)
 
+#define LAM_DOTS_OF(ROWS)                                                                                              \
+  case ROWS:                                                                                                           \
+    if (asks) lam_dots_##ROWS##_ahead(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);                  \
+    else lam_dots_##ROWS(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);                               \
+    break;
+/// 1, 2 or 4 rows; with `asks`, W is asked for ahead.
+LAM_INLINE void lam_dots(int64_t rows, int asks, const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles,
+                         int64_t count, int64_t column, lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {
+  switch (rows) { LAM_DOTS_OF(1) LAM_DOTS_OF(2) LAM_DOTS_OF(4) }
+}
+
 #else
 
 // Never called: a build with fewer registers transposes the tiles.
-#define LAM_DEFINE_DOTS(NAME)                                                                                          \
-  LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
-                       lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {}
-LAM_DEFINE_DOTS(lam_dots_1)
-LAM_DEFINE_DOTS(lam_dots_1_ahead)
-LAM_DEFINE_DOTS(lam_dots_2)
-LAM_DEFINE_DOTS(lam_dots_2_ahead)
-LAM_DEFINE_DOTS(lam_dots_4)
-LAM_DEFINE_DOTS(lam_dots_4_ahead)
+LAM_INLINE void lam_dots(int64_t rows, int asks, const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles,
+                         int64_t count, int64_t column, lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {}
 
 #endif
 
