@@ -6,8 +6,8 @@ import KernelInterface
 // MARK: y = x·w
 
 func multiplyLayer(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool) {
-  if x.rows <= 6, y.columns <= 4 &* lanes, y.columns > 0 {
-    // One block of any width: what the loops below look at takes as long as a tenth of it.
+  if x.rows <= Int(lam_tile_rows(4)), y.columns <= 4 &* lanes, y.columns > 0 {
+    // One block, for narrower tiles take no fewer rows: what the loops below look at takes as long as a tenth of it.
     let vectors = Int(UInt(bitPattern: y.columns &+ lanes &- 1) / UInt(lanes))
     return multiplyBlock(vectors, x.rows, x, w, y, adds, 0, 0, y.columns &- (vectors &- 1) &* lanes)
   }
@@ -88,8 +88,8 @@ func multiplyByTransposedLayer(
   _ z: MatrixView<Scalar>, _ tiles: UnsafePointer<MatrixView<Scalar>>, _ count: Int, _ columns: Range<Int>,
   _ y: MatrixView<Scalar>
 ) {
-  // As many tiles together as leave a block of their rows in the L1 cache; of a few rows, which wait for W, two: the
-  // prefetchers follow few streams.
+  // As many tiles together as leave a block of their rows in the L1 cache; fewer of one to three rows, which wait for W:
+  // the prefetchers follow few streams.
   let together = z.rows == 1 ? 4 : z.rows <= 3 ? 2 : 8
   // W beyond the L1 cache is asked for ahead where few rows wait for it.
   let asks = z.rows < 8 && columns.count * z.columns * MemoryLayout<Scalar>.stride >= 1 << 16

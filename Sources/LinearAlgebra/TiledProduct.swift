@@ -5,7 +5,11 @@
 /// cut follows from the shape alone, because the bits of a product depend on it.
 public enum TiledProduct {
   /// The bound of OpenBLAS's small-matrix path.
-  @inlinable public static var smallProduct: Int { 1_000_000 }
+  @inlinable static var smallProduct: Int { 1_000_000 }
+
+  /// Whether A·B takes one call.
+  @inlinable @inline(__always)
+  public static func isOnePiece(m: Int, n: Int, k: Int) -> Bool { m &* n &* k <= smallProduct }
 
   /// C = op(A)·op(B), or C += op(A)·op(B), unchecked; op(A) is m × k, op(B) k × n, row-major with the given strides.
   ///
@@ -49,7 +53,7 @@ public enum TiledProduct {
   /// Rows and depth of one call of A·B.
   @inlinable @inline(__always)
   public static func pieces(m: Int, n: Int, k: Int) -> (rows: Int, depth: Int) {
-    if m * n * k <= smallProduct { return (m, k) }
+    if isOnePiece(m: m, n: n, k: k) { return (m, k) }
     let rows = min(m, 32)
     return (rows, piece(of: k, atMost: max(16, smallProduct / (rows * n)), multiple: 8))
   }

@@ -32,13 +32,12 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// y = x·w; w may have more columns than y, zeros up to whole vectors, for which y's rows have room.
   @inline(__always)
   package func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
-    if let layer, isOnePiece(x, w), isWholeVectors(w.stride), !suitsBLAS(x, w, y) { return layer(x, w, y, false) }
+    if let layer, TiledProduct.isOnePiece(m: x.rows, n: w.columns, k: w.rows), isWholeVectors(w.stride),
+      !suitsBLAS(x, w, y)
+    {
+      return layer(x, w, y, false)
+    }
     multiplyInPieces(x, w, y)
-  }
-
-  @inline(__always)
-  private func isOnePiece(_ x: Matrix, _ w: Matrix) -> Bool {
-    x.rows &* w.columns &* w.rows <= TiledProduct.smallProduct
   }
 
   /// Apart from `multiply`, in which it would take as long to set up as a small product takes.
