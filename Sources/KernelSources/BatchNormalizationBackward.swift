@@ -225,6 +225,10 @@ private struct Coefficients {
   }
 }
 
+/// Scalars of each matrix between the rows that sums are made of and those asked for: what they take of the L1 cache
+/// leaves room for the sums.
+@inline(__always) private var aheadOfGradients: Int { 96 * lanes }
+
 /// Whether the rows of a panel make a matrix that the L2 cache cannot have kept.
 @inline(__always)
 func comesFromMemory(_ panel: MatrixView<Scalar>) -> Bool {
@@ -435,11 +439,10 @@ extension BackwardProblem {
     lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
   }
 
-  /// Asks for two lines of each matrix, half as far ahead as where one is read: the share of `column` in the rows to
-  /// come, in their order in memory.
+  /// Asks for two lines of each matrix: the share of `column` in the rows to come, in their order in memory.
   @_transparent
   func askForPair(_ row: Int, _ column: Int) {
-    let upcoming = row &* x.stride &+ 2 &* column &+ aheadOfSums / 2
+    let upcoming = row &* x.stride &+ 2 &* column &+ aheadOfGradients
     for line in 0..<2 {
       lam_prefetch(x.base + (upcoming &+ line &* lanes))
       lam_prefetch(dy.base + (upcoming &+ line &* lanes))

@@ -1,10 +1,10 @@
 // Mean and variance of columns, x read from memory once.
 //
-// Rows are taken in blocks of 64. A block's shift is the mean of up to eight of its rows, spread evenly; the sums of
-// d = x − shift and of d² then follow in one pass. Their cancellation is bounded whatever the data: a block of n rows
-// of which k made the shift has at least k/n of its squared distance from the shift in its own variance. Blocks are
-// merged into panels and panels into the whole in Double (Chan, Golub and LeVeque 1979), means as distances from the
-// first block's shift. Rows are taken eight at a time across the whole width, and from memory in pairs.
+// Rows are taken in blocks of 64. A block's shift is the mean of its first eight rows; the sums of d = x − shift and of
+// d² follow in the same pass. Their cancellation is bounded whatever the data: a block of n rows of which k made the
+// shift has at least k/n of its squared distance from the shift in its own variance. Blocks are merged into panels and
+// panels into the whole in Double (Chan, Golub and LeVeque 1979), means as distances from the first block's shift. Rows
+// are taken four at a time across the whole width, few enough for prefetchers to follow.
 
 internal import CKernelShims
 import KernelInterface
@@ -111,7 +111,6 @@ private func sumsOfPanel(
   var first = 0
   while first < columns {
     let end = min(first + Int(LAM_CHUNK_COLUMNS), columns)
-    shiftOfBlock(x, rows, stride, first, end, shift)
     sumsOfBlock(x, rows, stride, first, end, shift, sum, square, ahead: ahead)
     var column = first
     while column < end {
@@ -187,17 +186,16 @@ private func addPanel(
 
 // MARK: Blocks
 
-/// Whether rows, one right behind the other, are taken in pairs and asked for early: from memory that pays, from the
-/// caches it costs more than it brings.
+/// Whether rows, one right behind the other, are asked for early: prefetchers lose their way at the end of each.
 @_transparent
 private func asksAhead(_ x: MatrixView<Scalar>) -> Bool {
   x.columns >= longRow && x.columns <= Int(LAM_CHUNK_COLUMNS) && x.columns == x.stride
-    && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 21
+    && x.rows * x.stride * MemoryLayout<Scalar>.stride >= 1 << 17
 }
 
 /// Scalars between the rows that sums are made of and those asked for: what they take of the L1 cache leaves room for
 /// the sums.
-@inline(__always) var aheadOfSums: Int { 192 * lanes }
+@inline(__always) private var aheadOfSums: Int { 128 * lanes }
 
 /// Adds a block of `rows` rows to the moments of the `before` rows above it.
 @_transparent
@@ -208,7 +206,6 @@ private func addBlock(
   var first = 0
   while first < columns {
     let end = min(first + Int(LAM_CHUNK_COLUMNS), columns)
-    shiftOfBlock(block, rows, stride, first, end, shift)
     sumsOfBlock(block, rows, stride, first, end, shift, sum, square, ahead: ahead)
     var column = first
     while column + lanes <= end {
@@ -220,82 +217,47 @@ private func addBlock(
   }
 }
 
-/// The mean of up to eight rows of the block, measured from its first row: exact where a column is constant.
-@_transparent
-private func shiftOfBlock(
-  _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer
-) {
-  let step = (rows + 7) / 8
-  let sampled = (rows + step - 1) / step
-  let weight = splat(1 / Scalar(sampled))
-  var column = first
-  while column + lanes <= end {
-    lam_store(shift + column, shiftOfStrip(block + column, sampled, step * stride, weight, lanes))
-    column += lanes
-  }
-  if column < end {
-    store(shift + column, shiftOfStrip(block + column, sampled, step * stride, weight, end - column), end - column)
-  }
-}
-
-@_transparent
-private func shiftOfStrip(_ x: Pointer, _ rows: Int, _ stride: Int, _ weight: Vector, _ count: Int) -> Vector {
-  let first = load(x, count)
-  var sum = Vector.zero
-  for row in 1..<max(rows, 1) { sum += load(x + row * stride, count) - first }
-  return lam_multiply_add(sum, weight, first)
-}
-
-@_transparent
-private func clear(_ first: Int, _ end: Int, _ sum: Pointer, _ squares: Pointer) {
-  var column = first
-  while column < end {
-    let count = min(lanes, end - column)
-    store(sum + column, Vector.zero, count)
-    store(squares + column, Vector.zero, count)
-    column += lanes
-  }
-}
-
+/// A block's shift, Σd and Σd² of the columns from `first` to `end`.
 @_transparent
 private func sumsOfBlock(
   _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer,
   _ squares: Pointer, ahead: Bool
 ) {
-  clear(first, end, sum, squares)
   let wholeVectors = end - lanes
   var row = 0
-  while row + 8 <= rows {
-    let group = block + row * stride
-    if ahead {
-      addGroupByPairs(group, stride, first, end, shift, sum, squares)
-      row += 8
-      continue
-    }
+  if rows >= 8 {
+    var upcoming = block + aheadOfSums
     var column = first
     while column <= wholeVectors {
-      addEightRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
+      if ahead { askFor(8, &upcoming) }
+      beginWithEightRows(block + column, stride, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
     }
     if column < end {
-      addEightRows(group + column, stride, shift + column, sum + column, squares + column, end - column)
+      beginWithEightRows(block + column, stride, shift + column, sum + column, squares + column, end - column)
     }
-    row += 8
+    row = 8
+  } else {
+    beginWithFewRows(block, rows, stride, first, end, shift, sum, squares)
   }
-  addRows(block, row, rows, stride, first, end, shift, sum, squares)
-}
-
-/// The rows that make no group of eight.
-@_transparent
-private func addRows(
-  _ block: Pointer, _ firstRow: Int, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer,
-  _ sum: Pointer, _ squares: Pointer
-) {
-  var row = firstRow
+  while row + 4 <= rows {
+    let group = block + row * stride
+    var upcoming = group + aheadOfSums
+    var column = first
+    while column <= wholeVectors {
+      if ahead { askFor(4, &upcoming) }
+      addFourRows(group + column, stride, shift + column, sum + column, squares + column, lanes)
+      column &+= lanes
+    }
+    if column < end {
+      addFourRows(group + column, stride, shift + column, sum + column, squares + column, end - column)
+    }
+    row += 4
+  }
   while row < rows {
     let single = block + row * stride
     var column = first
-    while column <= end - lanes {
+    while column <= wholeVectors {
       addRow(single + column, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
     }
@@ -304,76 +266,76 @@ private func addRows(
   }
 }
 
-/// Σd and Σd² of two rows, of which the group's sums are made.
+/// Asks for the next `lines` lines: as many as a vector of columns takes of a group of rows, in their order in memory.
 @_transparent
-private func pairOfRows(_ x: Pointer, _ stride: Int, _ shift: Vector, _ count: Int, _ squares: inout Vector) -> Vector {
-  let d0 = load(x, count) - shift
-  let d1 = load(x + stride, count) - shift
-  squares = lam_multiply_add(d1, d1, d0 * d0)
-  return d0 + d1
+private func askFor(_ lines: Int, _ upcoming: inout Pointer) {
+  for line in 0..<lines { lam_prefetch(upcoming + line &* lanes) }
+  upcoming += lines &* lanes
+}
+
+/// The mean of the rows of a block that has fewer than eight, and sums of 0.
+@_transparent
+private func beginWithFewRows(
+  _ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer,
+  _ squares: Pointer
+) {
+  let weight = splat(1 / Scalar(rows))
+  var column = first
+  while column < end {
+    let count = min(lanes, end - column)
+    // Measured from the first row: exact where a column is constant.
+    let origin = load(block + column, count)
+    var distance = Vector.zero
+    for row in 1..<max(rows, 1) { distance += load(block + (row * stride + column), count) - origin }
+    store(shift + column, lam_multiply_add(distance, weight, origin), count)
+    store(sum + column, Vector.zero, count)
+    store(squares + column, Vector.zero, count)
+    column += lanes
+  }
+}
+
+/// The mean of a block's first eight rows, and the sums over them.
+@_transparent
+private func beginWithEightRows(
+  _ x: Pointer, _ stride: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer, _ count: Int
+) {
+  let x0 = load(x, count)
+  let x1 = load(x + stride, count)
+  let x2 = load(x + 2 &* stride, count)
+  let x3 = load(x + 3 &* stride, count)
+  let x4 = load(x + 4 &* stride, count)
+  let x5 = load(x + 5 &* stride, count)
+  let x6 = load(x + 6 &* stride, count)
+  let x7 = load(x + 7 &* stride, count)
+  // Measured from the first row: exact where a column is constant.
+  let distance = (((x1 - x0) + (x2 - x0)) + ((x3 - x0) + (x4 - x0))) + (((x5 - x0) + (x6 - x0)) + (x7 - x0))
+  let s = lam_multiply_add(distance, splat(0.125), x0)
+  store(shift, s, count)
+  var (first, second) = (Vector.zero, Vector.zero)
+  let upper = sumsOfFour(x0 - s, x1 - s, x2 - s, x3 - s, &first)
+  let lower = sumsOfFour(x4 - s, x5 - s, x6 - s, x7 - s, &second)
+  store(sum, upper + lower, count)
+  store(squares, first + second, count)
+}
+
+/// Σd of four rows, and Σd² into `squares`.
+@_transparent
+private func sumsOfFour(_ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector, _ squares: inout Vector) -> Vector {
+  squares = lam_multiply_add(d1, d1, d0 * d0) + lam_multiply_add(d3, d3, d2 * d2)
+  return (d0 + d1) + (d2 + d3)
 }
 
 @_transparent
-private func addEightRows(
+private func addFourRows(
   _ x: Pointer, _ stride: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer, _ count: Int
 ) {
   let s = load(shift, count)
-  var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-  let p0 = pairOfRows(x, stride, s, count, &q0)
-  let p1 = pairOfRows(x + 2 &* stride, stride, s, count, &q1)
-  let p2 = pairOfRows(x + 4 &* stride, stride, s, count, &q2)
-  let p3 = pairOfRows(x + 6 &* stride, stride, s, count, &q3)
-  store(sum, load(sum, count) + (((p0 + p1) + p2) + p3), count)
-  store(squares, load(squares, count) + (((q0 + q1) + q2) + q3), count)
-}
-
-/// Adds a group of eight rows by pairs, whose memory is asked for in the order in which it lies there.
-///
-/// Eight rows at a time are too many places for prefetchers to follow, and asked for row by row in turn they come at half
-/// the rate. The sums are those of `addEightRows`.
-@_transparent
-private func addGroupByPairs(
-  _ group: Pointer, _ stride: Int, _ first: Int, _ end: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer
-) {
-  var chunk = lam_uninitialized_chunk_pair()
-  let groupSum = lam_chunk_pair_first(&chunk)!
-  let groupSquares = lam_chunk_pair_second(&chunk)!
-  for pair in 0..<4 {
-    let rows = group + 2 &* pair &* stride
-    var upcoming = rows + aheadOfSums
-    var column = first
-    while column <= end - lanes {
-      lam_prefetch(upcoming)
-      lam_prefetch(upcoming + lanes)
-      upcoming += 2 &* lanes
-      addPair(pair, rows, stride, column, shift, sum, squares, groupSum, groupSquares, lanes)
-      column &+= lanes
-    }
-    if column < end {
-      addPair(pair, rows, stride, column, shift, sum, squares, groupSum, groupSquares, end - column)
-    }
-  }
-}
-
-/// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
-@_transparent
-private func addPair(
-  _ pair: Int, _ rows: Pointer, _ stride: Int, _ column: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer,
-  _ groupSum: Pointer, _ groupSquares: Pointer, _ count: Int
-) {
   var q = Vector.zero
-  var p = pairOfRows(rows + column, stride, load(shift + column, count), count, &q)
-  if pair > 0 {
-    p = lam_load(groupSum + column) + p
-    q = lam_load(groupSquares + column) + q
-  }
-  if pair < 3 {
-    lam_store(groupSum + column, p)
-    lam_store(groupSquares + column, q)
-  } else {
-    store(sum + column, load(sum + column, count) + p, count)
-    store(squares + column, load(squares + column, count) + q, count)
-  }
+  let p = sumsOfFour(
+    load(x, count) - s, load(x + stride, count) - s, load(x + 2 &* stride, count) - s,
+    load(x + 3 &* stride, count) - s, &q)
+  store(sum, load(sum, count) + p, count)
+  store(squares, load(squares, count) + q, count)
 }
 
 @_transparent
