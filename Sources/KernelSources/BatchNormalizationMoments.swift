@@ -1,10 +1,11 @@
 // Mean and variance of columns, x read from memory once.
 //
-// Rows are taken in blocks of 64. A block's shift is the mean of its first eight rows; the sums of d = x − shift and of
-// d² follow in the same pass. Their cancellation is bounded whatever the data: a block of n rows of which k made the
-// shift has at least k/n of its squared distance from the shift in its own variance. Blocks are merged into panels and
-// panels into the whole in Double (Chan, Golub and LeVeque 1979), means as distances from the first block's shift. Rows
-// are taken four at a time across the whole width, few enough for prefetchers to follow.
+// Rows are taken in blocks of 64. A block's shift is the mean of the eight rows in its middle, where a trend passes
+// through its mean; the sums of d = x − shift and of d² follow in the same pass. Their cancellation is bounded whatever
+// the data: a block of n rows of which k made the shift has at least k/n of its squared distance from the shift in its
+// own variance. Blocks are merged into panels and panels into the whole in Double (Chan, Golub and LeVeque 1979), means
+// as distances from the first block's shift. Rows are taken four at a time across the whole width, few enough for
+// prefetchers to follow.
 
 internal import CKernelShims
 import KernelInterface
@@ -224,23 +225,28 @@ private func sumsOfBlock(
   _ squares: Pointer, ahead: Bool
 ) {
   let wholeVectors = end - lanes
-  var row = 0
+  let middle = rows >= 8 ? (rows / 4 - 2) / 2 * 4 : rows
   if rows >= 8 {
-    var upcoming = block + aheadOfSums
+    let eight = block + middle * stride
+    var upcoming = eight + aheadOfSums
     var column = first
     while column <= wholeVectors {
       if ahead { askFor(8, &upcoming) }
-      beginWithEightRows(block + column, stride, shift + column, sum + column, squares + column, lanes)
+      beginWithEightRows(eight + column, stride, shift + column, sum + column, squares + column, lanes)
       column &+= lanes
     }
     if column < end {
-      beginWithEightRows(block + column, stride, shift + column, sum + column, squares + column, end - column)
+      beginWithEightRows(eight + column, stride, shift + column, sum + column, squares + column, end - column)
     }
-    row = 8
   } else {
     beginWithFewRows(block, rows, stride, first, end, shift, sum, squares)
   }
+  var row = 0
   while row + 4 <= rows {
+    if row == middle {
+      row += 8
+      continue
+    }
     let group = block + row * stride
     var upcoming = group + aheadOfSums
     var column = first
@@ -294,7 +300,7 @@ private func beginWithFewRows(
   }
 }
 
-/// The mean of a block's first eight rows, and the sums over them.
+/// The mean of eight rows, and the sums over them.
 @_transparent
 private func beginWithEightRows(
   _ x: Pointer, _ stride: Int, _ shift: Pointer, _ sum: Pointer, _ squares: Pointer, _ count: Int
@@ -312,9 +318,9 @@ private func beginWithEightRows(
   let s = lam_multiply_add(distance, splat(0.125), x0)
   store(shift, s, count)
   var (first, second) = (Vector.zero, Vector.zero)
-  let upper = sumsOfFour(x0 - s, x1 - s, x2 - s, x3 - s, &first)
-  let lower = sumsOfFour(x4 - s, x5 - s, x6 - s, x7 - s, &second)
-  store(sum, upper + lower, count)
+  let firstSum = sumsOfFour(x0 - s, x1 - s, x2 - s, x3 - s, &first)
+  let secondSum = sumsOfFour(x4 - s, x5 - s, x6 - s, x7 - s, &second)
+  store(sum, firstSum + secondSum, count)
   store(squares, first + second, count)
 }
 
