@@ -312,7 +312,7 @@ private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
     }
   }
 
-  /// A trend within a block puts the rows that its shift is made of far from its mean, unless they lie on either side.
+  /// A trend within a block puts the rows that its shift is made of far from its mean, unless they lie in the middle.
   @Test(arguments: supportedSets)
   func sortedColumnsKeepTheirVariance(set: InstructionSet) {
     for rows in [32, 60, 64, 128, 1000] {
