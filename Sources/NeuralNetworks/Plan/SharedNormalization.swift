@@ -35,11 +35,8 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
 
   /// Elements below which one thread is faster than a team: handing work over takes about a third of a microsecond.
   private static var smallest: Int { 8192 }
-  /// Bytes read and written from which results go past the caches.
-  private static var streamingBytes: Int { 24 << 20 }
-  /// Bytes read and written up to which only half of a forward pass's result does: the other half and x still fit a
-  /// third-level cache, where whoever reads y next finds it.
-  private static var halfStreamingBytes: Int { 32 << 20 }
+  /// Bytes read and written beyond which results go past the caches: what a third-level cache holds.
+  private static var cachedBytes: Int { 32 << 20 }
   // Which vector is where.
   private static var scratchVectors: Int { 3 }
   private static var vectorCount: Int { 10 }
@@ -82,7 +79,7 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
     run(
       Job(
         x: x, dy: nil, result: y, gamma: gamma, beta: beta, epsilon: epsilon,
-        isStreaming: 2 * bytesOfMatrix >= Self.streamingBytes))
+        isStreaming: 2 * bytesOfMatrix > Self.cachedBytes))
   }
 
   /// The gradient of the last `forward`, whose x and gamma must be given again.
@@ -92,7 +89,7 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
     run(
       Job(
         x: x, dy: dy, result: dx, gamma: gamma, beta: nil, epsilon: 0,
-        isStreaming: 3 * bytesOfMatrix >= Self.streamingBytes && dx.base != dy.base))
+        isStreaming: 3 * bytesOfMatrix > Self.cachedBytes && dx.base != dy.base))
   }
 
   private var bytesOfMatrix: Int { rows * columns * MemoryLayout<Scalar>.stride }
@@ -157,20 +154,11 @@ extension SharedNormalization {
       kernels.inverseDeviation(variance + first, job.epsilon, inverseDeviation + first, owned.count)
     }
     team.barrier(member)
-    // From the last rows to the first, as the kernel goes: the moments before it ended with the last.
     let own = rows(of: panels)
-    let isHalf = job.isStreaming && 2 * bytesOfMatrix <= Self.halfStreamingBytes
-    let middle = isHalf ? own.lowerBound + own.count / 2 : own.upperBound
-    normalize(job, middle..<own.upperBound, streaming: false)
-    normalize(job, own.lowerBound..<middle, streaming: job.isStreaming)
-  }
-
-  @inline(__always)
-  private func normalize(_ job: Job, _ rows: Range<Int>, streaming: Bool) {
-    guard !rows.isEmpty else { return }
+    guard !own.isEmpty else { return }
     kernels.normalize(
-      job.x.rows(rows), mean, meanLow, inverseDeviation, job.gamma, job.beta, job.result.rows(rows), relu,
-      mask?.rows(from: rows.lowerBound), streaming)
+      job.x.rows(own), mean, meanLow, inverseDeviation, job.gamma, job.beta, job.result.rows(own), relu,
+      mask?.rows(from: own.lowerBound), job.isStreaming)
   }
 
   @inline(__always)
