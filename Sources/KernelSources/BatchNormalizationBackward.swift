@@ -12,10 +12,6 @@
 internal import CKernelShims
 import KernelInterface
 
-/// `min` of integers: the library's is generic, and functions as large as these leave a copy of it that all builds share.
-@_transparent
-private func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
-
 func batchNormalizationBackward(
   _ dy: MatrixView<Scalar>, _ x: MatrixView<Scalar>, _ mask: BitMatrixView?, _ mean: ConstPointer,
   _ meanLow: ConstPointer, _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ dGamma: Pointer,
@@ -534,7 +530,7 @@ extension BackwardProblem {
   @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
     let pairs = dy.columns < longRow
-    let blockRows = rowsOfPass(columns: dy.columns, streaming: streaming)
+    let blockRows = rowsOfPass(dy.rows, columns: dy.columns)
     var end = dy.rows
     while end > 0 {
       let first = (end - 1) / blockRows * blockRows

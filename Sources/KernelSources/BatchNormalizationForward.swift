@@ -4,7 +4,7 @@ import KernelInterface
 func inverseDeviation(_ variance: ConstPointer, _ epsilon: Double, _ result: Pointer, _ count: Int) {
   var i = 0
   while i < count {
-    let rest = min(lanes, count - i)
+    let rest = smaller(lanes, count - i)
     store(result + i, constant(1) / lam_sqrt(load(variance + i, rest) + splat(Scalar(epsilon))), rest)
     i += lanes
   }
@@ -15,7 +15,7 @@ func updateMovingAverage(_ moving: Pointer, _ batch: ConstPointer, _ momentum: D
   let new = splat(Scalar(1 - momentum))
   var i = 0
   while i < count {
-    let rest = min(lanes, count - i)
+    let rest = smaller(lanes, count - i)
     store(moving + i, lam_multiply_add(old, load(moving + i, rest), new * load(batch + i, rest)), rest)
     i += lanes
   }
@@ -33,10 +33,10 @@ func normalize(
   let streams = streaming && canStream(y)
   var first = 0
   while first < x.columns {
-    let columns = min(Int(LAM_CHUNK_COLUMNS), x.columns - first)
+    let columns = smaller(Int(LAM_CHUNK_COLUMNS), x.columns - first)
     var column = 0
     while column < columns {
-      let count = min(lanes, columns - column)
+      let count = smaller(lanes, columns - column)
       var factor = load(inverseDeviation + (first + column), count)
       if let gamma { factor *= load(gamma + (first + column), count) }
       let low = load(meanLow + (first + column), count)
@@ -69,13 +69,13 @@ func canStream(_ y: MatrixView<Scalar>) -> Bool {
 /// Scalars between what a streaming pass reads and what it asks for.
 @inline(__always) var aheadOfStream: Int { 64 * lanes }
 
-/// Rows of the blocks that the second pass takes from the last to the first: of a streaming pass about 1 MiB, because
-/// where a block ends, what was asked for ahead is not what comes next.
+/// Rows of the blocks that a second pass takes from the last to the first.
+///
+/// So it begins with what the L2 cache still holds of the first pass. Of much more than that cache nothing is left, and
+/// all rows are one block: in the order in which they lie in memory they are read up to a tenth faster.
 @inline(__always)
-func rowsOfPass(columns: Int, streaming: Bool) -> Int {
-  let rows = NormalizationPanels.blockRows
-  let bytes = rows * columns * MemoryLayout<Scalar>.stride
-  return streaming ? rows * max(1, (1 << 20) / bytes) : rows
+func rowsOfPass(_ rows: Int, columns: Int) -> Int {
+  rows * columns * MemoryLayout<Scalar>.stride > 4 << 20 ? rows : NormalizationPanels.blockRows
 }
 
 /// Columns from which rows are worked on one by one.
@@ -105,7 +105,7 @@ private struct Normalization {
   func run(masked: Bool, streaming: Bool) {
     // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
     let pairs = columns < longRow
-    let blockRows = rowsOfPass(columns: columns, streaming: streaming)
+    let blockRows = rowsOfPass(rows, columns: columns)
     var end = rows
     while end > 0 {
       let first = (end - 1) / blockRows * blockRows

@@ -19,3 +19,7 @@ typealias ConstPointer = UnsafePointer<Scalar>
 
 /// Lanes of a vector: 64 bytes' worth, one cache line.
 @inline(__always) var lanes: Int { Vector.scalarCount }
+
+/// `min` of integers: the library's is generic, and large functions leave a copy of it that all builds share.
+@_transparent
+func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }

@@ -312,26 +312,6 @@ private func panelsGiveTheSameBits<Scalar: KernelScalar>(_ type: Scalar.Type, _ 
     }
   }
 
-  /// A trend within a block puts the rows that its shift is made of far from its mean, unless they lie in the middle.
-  @Test(arguments: supportedSets)
-  func sortedColumnsKeepTheirVariance(set: InstructionSet) {
-    for rows in [32, 60, 64, 128, 1000] {
-      var numbers = TestNumbers(UInt64(rows))
-      let sorted = (0..<64).map { _ in (0..<rows).map { _ in numbers.normal() }.sorted() }
-      for offset in [0.0, 1e3, 1e6] {
-        let x = TestMatrix<Float>(rows, 64, extra: 0) { row, column in Float(offset + 16 * sorted[column][row]) }
-        let run = Run(set, x.view, x.view, gamma: nil, beta: nil, relu: false, maskInput: false)
-        let x64 = x.inDouble
-        var mean = [Double](repeating: 0, count: 64)
-        var variance = mean
-        ReferenceKernels.moments(x64.view, mean: &mean, variance: &variance)
-        let ulps = zip(run.variance, variance).map { ulpError($0, $1) }.max() ?? .infinity
-        print("\(rows) sorted rows, offset \(offset) \(set): variance \(ulps) ulp")
-        #expect(ulps <= 4)
-      }
-    }
-  }
-
   @Test(arguments: supportedSets)
   func constantColumnsHaveNoVariance(set: InstructionSet) {
     for value in [Float(0.1), -3.3e7, 0x1p-133, 1e30] {

@@ -9,7 +9,7 @@ import Testing
 @Suite("Shared normalization")
 struct SharedNormalizationTests {
   /// Panels of one block and of several, a last panel of one block after larger ones, ragged and long rows.
-  static let shapes = [(1, 9000), (65, 1000), (200, 600), (1000, 33), (1030, 70), (2100, 520)]
+  static let shapes = [(1, 9000), (65, 1000), (200, 600), (1000, 33), (1030, 70), (1064, 48), (2100, 520)]
 
   @Test("Teams of one, two and three members give the same bits as whole columns", arguments: shapes)
   func sameBits(rows: Int, columns: Int) throws {
