@@ -23,11 +23,15 @@ extension BenchmarkSuites {
       let normalization = try SharedNormalization<Scalar>(rows: rows, columns: columns, threads: team, relu: true)
       let streams = try SharedStream<Scalar>(threads: team)
       for backward in [false, true] {
-        let bound = boundMicroseconds(data, streams, backward: backward)
+        let streaming = isStreamingFaster(data, streams, backward: backward)
+        // In turn: threads change their places on the machine, and memory is then faster or slower for both. In long turns:
+        // each finds the caches as it left them.
+        let (bound, fused) = Timing.alternating(
+          seconds: seconds, turn: seconds / 10, { data.move(streams, backward: backward, streaming: streaming) },
+          { data.run(normalization, backward: backward) })
         let moved = Double(data.x.count * MemoryLayout<Scalar>.stride * (backward ? 5 : 2))
 
-        func row(_ variant: String, threads: Int = 1, extraUnits: Int, _ work: () -> Void) -> BenchmarkRow {
-          let timing = Timing(seconds: seconds, work)
+        func row(_ variant: String, threads: Int = 1, extraUnits: Int, _ timing: Timing) -> BenchmarkRow {
           // The kernels' variance is within 90 units, the output within half of that and the gradient within twice; a
           // sum in sequence, in the other variants and in the oracle, adds up to half a unit a row to each of three sums.
           let inDouble = Scalar.self == Double.self ? 2 * rows : 0
@@ -37,39 +41,33 @@ extension BenchmarkSuites {
             variant: variant, threads: threads, timing: timing, maxError: data.error(from: case64, backward: backward),
             bound: Double(256 + extraUnits + inDouble) * Double(Scalar.ulpOfOne))
           row.gbPerSecond = moved / timing.median * 1e-3
-          row.fractionOfBound = bound / timing.median
+          row.fractionOfBound = bound.median / timing.median
           return row
         }
-        let lamina = row("lamina", threads: team, extraUnits: 0) { data.run(normalization, backward: backward) }
+        data.run(normalization, backward: backward)
+        let lamina = row("lamina", threads: team, extraUnits: 0, fused)
         // Textbook loops over tens of millions of elements take minutes.
         if rows * columns > 2 << 20 {
           try report(variants: [lamina])
           continue
         }
         try report(variants: [
-          row("naive", extraUnits: 2 * rows) { data.runNaive(backward: backward) },
-          row("unfused", extraUnits: 2 * rows) { data.runUnfused(backward: backward) },
+          row("naive", extraUnits: 2 * rows, Timing(seconds: seconds) { data.runNaive(backward: backward) }),
+          row("unfused", extraUnits: 2 * rows, Timing(seconds: seconds) { data.runUnfused(backward: backward) }),
           lamina,
         ])
       }
     }
   }
 
-  /// Time of moving the bytes that must move at least once, by the same team in the same memory.
-  ///
-  /// Forward x is read and y written; backward x and dy are read and dx is written. The better of stores through the
-  /// caches and past them.
-  private func boundMicroseconds<Scalar: NetworkScalar>(
+  /// Whether bytes move faster past the caches than through them.
+  private func isStreamingFaster<Scalar: NetworkScalar>(
     _ data: NormalizationCase<Scalar>, _ streams: SharedStream<Scalar>, backward: Bool
-  ) -> Double {
-    [false, true].map { streaming in
-      Timing(seconds: seconds / 2) {
-        streams.run(data.x.pointer, nil, data.y.pointer, data.x.count, streaming: streaming)
-        if backward {
-          streams.run(data.x.pointer, data.dy.pointer, data.dx.pointer, data.x.count, streaming: streaming)
-        }
-      }.median
-    }.min() ?? .nan
+  ) -> Bool {
+    let (through, past) = Timing.alternating(
+      seconds: seconds / 4, { data.move(streams, backward: backward, streaming: false) },
+      { data.move(streams, backward: backward, streaming: true) })
+    return past.median < through.median
   }
 }
 
@@ -106,6 +104,14 @@ private struct NormalizationCase<Scalar: NetworkScalar> {
     normalization.forward(
       x.view, gamma: gamma.pointer, beta: beta.pointer, epsilon: Self.epsilon, into: y.view)
     if backward { normalization.backward(dy.view, x.view, gamma: gamma.pointer, into: dx.view) }
+  }
+
+  /// Moves the bytes that must move at least once, by the same team in the same memory.
+  ///
+  /// Forward x is read and y written; backward x and dy are read and dx is written.
+  func move(_ streams: SharedStream<Scalar>, backward: Bool, streaming: Bool) {
+    streams.run(x.pointer, nil, y.pointer, x.count, streaming: streaming)
+    if backward { streams.run(x.pointer, dy.pointer, dx.pointer, x.count, streaming: streaming) }
   }
 
   /// One pass over the matrix for each operation, row by row, as a framework without fusion does it.

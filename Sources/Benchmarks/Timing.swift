@@ -26,27 +26,28 @@ struct Timing {
 
   /// Runs two pieces of work in turn, `seconds` each: what drifts on the machine meets both.
   ///
-  /// Each is told how often to do its work: what comes with the first time alone is paid once.
+  /// Each is told how often to do its work: what comes with the first time alone is paid once. A turn takes half a
+  /// millisecond, or as long as `turn` says.
   static func alternating(
-    seconds: Double, _ first: (Int) -> Void, _ second: (Int) -> Void
+    seconds: Double, turn: Double = 5e-4, _ first: (Int) -> Void, _ second: (Int) -> Void
   ) -> (first: Timing, second: Timing) {
     var (one, two) = (Repetition(first), Repetition(second))
     while one.wantsMore(seconds: seconds) || two.wantsMore(seconds: seconds) {
       // A run that is not measured brings the data of each back into the caches.
       if !one.isSlow { first(1) }
-      one.measureBlock(first)
+      one.measure(first, forSeconds: turn)
       if !two.isSlow { second(1) }
-      two.measureBlock(second)
+      two.measure(second, forSeconds: turn)
     }
     return (Timing(one.times), Timing(two.times))
   }
 
   /// The same for work that is simply repeated.
   static func alternating(
-    seconds: Double, _ first: () -> Void, _ second: () -> Void
+    seconds: Double, turn: Double = 5e-4, _ first: () -> Void, _ second: () -> Void
   ) -> (first: Timing, second: Timing) {
     alternating(
-      seconds: seconds, { (times: Int) in for _ in 0..<times { first() } },
+      seconds: seconds, turn: turn, { (times: Int) in for _ in 0..<times { first() } },
       { (times: Int) in for _ in 0..<times { second() } })
   }
 
@@ -99,10 +100,10 @@ private struct Repetition {
     times.append(time / Double(inner))
   }
 
-  /// Measures until about half a millisecond has passed.
-  mutating func measureBlock(_ work: (Int) -> Void) {
+  /// Measures until about `seconds` have passed.
+  mutating func measure(_ work: (Int) -> Void, forSeconds seconds: Double) {
     if isSlow { return }
-    let end = spent + 500
+    let end = spent + seconds * 1e6
     repeat { measure(work) } while spent < end
   }
 }
