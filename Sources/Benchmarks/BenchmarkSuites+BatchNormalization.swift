@@ -44,6 +44,7 @@ extension BenchmarkSuites {
           row.fractionOfBound = bound.median / timing.median
           return row
         }
+        // The bound writes into the same outputs.
         data.run(normalization, backward: backward)
         let lamina = row("lamina", threads: team, extraUnits: 0, fused)
         // Textbook loops over tens of millions of elements take minutes.

@@ -328,11 +328,17 @@ private func beginBlock(after previous: BlockSums, _ first: Int, _ end: Int, _ s
   while column < end {
     let count = smaller(lanes, end - column)
     let mean = lam_multiply_add(load(previous.sum + column, count), weight, load(previous.shift + column, count))
-    store(sums.shift + column, mean, count)
-    store(sums.sum + column, Vector.zero, count)
-    store(sums.squares + column, Vector.zero, count)
+    begin(shift: mean, column, sums, count)
     column += lanes
   }
+}
+
+/// A shift, and sums of 0.
+@_transparent
+private func begin(shift: Vector, _ column: Int, _ sums: BlockSums, _ count: Int) {
+  store(sums.shift + column, shift, count)
+  store(sums.sum + column, Vector.zero, count)
+  store(sums.squares + column, Vector.zero, count)
 }
 
 /// Adds the rows from `row` to `last` of a block to its sums.
@@ -396,9 +402,7 @@ private func beginWithFewRows(
       distance += load(block + (row * stride + column), count) - origin
       row += 1
     }
-    store(sums.shift + column, lam_multiply_add(distance, weight, origin), count)
-    store(sums.sum + column, Vector.zero, count)
-    store(sums.squares + column, Vector.zero, count)
+    begin(shift: lam_multiply_add(distance, weight, origin), column, sums, count)
     column += lanes
   }
   addRows(block, 0, rows, stride, first, end, sums, ahead: false)
@@ -466,9 +470,7 @@ private func sumAgain(_ block: Pointer, _ rows: Int, _ stride: Int, _ first: Int
       let shift = load(sums.shift + column, count)
       let sum = load(sums.sum + column, count)
       let squares = load(sums.squares + column, count)
-      store(sums.shift + column, lam_multiply_add(sum, splat(1 / Scalar(rows)), shift), count)
-      store(sums.sum + column, Vector.zero, count)
-      store(sums.squares + column, Vector.zero, count)
+      begin(shift: lam_multiply_add(sum, splat(1 / Scalar(rows)), shift), column, sums, count)
       addRows(block, 0, rows, stride, column, column + count, sums, ahead: false)
       // The others keep what they had: a column's bits must not depend on its neighbors.
       keep(shift, in: sums.shift + column, excess, count)

@@ -7,8 +7,8 @@ import LinearAlgebra
 /// by two threads take up to four times as long). Partial sums of `NormalizationPanels` are merged in one order, so
 /// the bits depend neither on the team nor on how the work is shared. A ReLU leaves one bit an element for the gradient.
 ///
-/// Cost: forward reads x twice and writes y, backward reads x and dy twice and writes dx; the second reading begins with
-/// the rows that the caches still hold. A matrix far larger than the caches is written past them.
+/// Cost: forward reads x twice and writes y, backward reads x and dy twice and writes dx; where a member's rows take up to
+/// 4 MiB, the second reading begins with those that its cache still holds. What 32 MiB do not hold is written past the caches.
 public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
   let rows: Int
   let columns: Int
