@@ -1,9 +1,9 @@
 // The training gradient: the sums over the rows, then dx.
 //
-// Sums run over blocks of 64 rows in `Scalar`, by groups of eight, and over blocks and panels in Double: the error of a
-// sum of n terms is that of about twelve roundings, whatever n. A group's rows are taken all at a time where they are
-// short and in pairs where they are long or come from memory: two matrices are read, and few streams are what prefetchers
-// follow. meanLow enters once per column, not once per element:
+// Sums run over blocks of 64 rows in `Scalar`, by pairs in each half, and over blocks and panels in Double: the error of
+// a sum of n terms is that of at most 18 roundings, whatever n. Rows are taken eight at a time where they are short and
+// in pairs where they are long or come from memory: two matrices are read, few streams are what prefetchers follow, and
+// what is kept beside them leaves room in the L1 cache. meanLow enters once per column, not once per element:
 // Σ dy·(x − mean − meanLow) = Σ dy·(x − mean) − meanLow·Σ dy.
 //
 // One file, because types that two files share have functions of their own in debug builds, which a narrow CPU could be
@@ -56,10 +56,7 @@ private func backward(
   while first < dy.columns {
     let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
     let whole = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
-    let block = BlockSums(
-      beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
-      groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
-      rowGamma: lam_chunk_row_gamma(&sums))
+    let block = BlockSums(&sums)
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
     if panelRows == NormalizationPanels.blockRows {
@@ -103,10 +100,7 @@ func partialGradients(
   while first < dy.columns {
     let columns = smaller(Int(LAM_CHUNK_COLUMNS), dy.columns - first)
     let panel = GradientSums(beta: lam_chunk_beta(&sums), gamma: lam_chunk_gamma(&sums))
-    let block = BlockSums(
-      beta: lam_chunk_block_beta(&sums), gamma: lam_chunk_block_gamma(&sums), groupBeta: lam_chunk_group_beta(&sums),
-      groupGamma: lam_chunk_group_gamma(&sums), rowBeta: lam_chunk_row_beta(&sums),
-      rowGamma: lam_chunk_row_gamma(&sums))
+    let block = BlockSums(&sums)
     let problem = BackwardProblem(
       dy.columns(first..<first + columns), x.columns(first..<first + columns), mask?.columns(from: first), mean + first)
     var column = 0
@@ -115,8 +109,8 @@ func partialGradients(
       while column < columns {
         let count = smaller(lanes, columns - column)
         let to = partial.base + (first + column)
-        store(scalars(at: to), lam_load(block.beta + column), count)
-        store(scalars(at: to + partial.stride), lam_load(block.gamma + column), count)
+        store(scalars(at: to), lam_load(block.whole.beta + column), count)
+        store(scalars(at: to + partial.stride), lam_load(block.whole.gamma + column), count)
         column += lanes
       }
     } else {
@@ -176,15 +170,26 @@ func propagateGradient(
 
 // MARK: What the two passes share
 
-/// Σ dy and Σ dy·(x − mean) of each column, over a block, over a group of eight rows and of the first row of a pair.
-private struct BlockSums {
+/// Σ dy and Σ dy·(x − mean) of each column over some rows, in whole vectors.
+private struct ColumnSums {
   var beta: Pointer
   var gamma: Pointer
-  var groupBeta: Pointer
-  var groupGamma: Pointer
-  var rowBeta: Pointer
-  var rowGamma: Pointer
 }
+
+/// Those of a block, of its second half and of the first row of a pair.
+private struct BlockSums {
+  var whole, half, row: ColumnSums
+
+  @inline(__always)
+  init(_ sums: UnsafeMutablePointer<lam_chunk_sums>) {
+    whole = ColumnSums(beta: lam_chunk_block_beta(sums), gamma: lam_chunk_block_gamma(sums))
+    half = ColumnSums(beta: lam_chunk_half_beta(sums), gamma: lam_chunk_half_gamma(sums))
+    row = ColumnSums(beta: lam_chunk_row_beta(sums), gamma: lam_chunk_row_gamma(sums))
+  }
+}
+
+/// Rows whose pairs are added up one after the other.
+@inline(__always) private var halfBlock: Int { NormalizationPanels.blockRows / 2 }
 
 /// The same over a panel or all rows.
 private struct GradientSums {
@@ -229,6 +234,38 @@ private struct Coefficients {
 @inline(__always)
 func comesFromMemory(_ panel: MatrixView<Scalar>) -> Bool {
   panel.rows * panel.stride * MemoryLayout<Scalar>.stride >= 1 << 19
+}
+
+@inline(__always)
+private func clear(_ sums: ColumnSums, _ columns: Int) {
+  var column = 0
+  while column < columns {
+    lam_store(sums.beta + column, Vector.zero)
+    lam_store(sums.gamma + column, Vector.zero)
+    column += lanes
+  }
+}
+
+@inline(__always)
+private func add(_ half: ColumnSums, to whole: ColumnSums, _ columns: Int) {
+  var column = 0
+  while column < columns {
+    lam_store(whole.beta + column, lam_load(whole.beta + column) + lam_load(half.beta + column))
+    lam_store(whole.gamma + column, lam_load(whole.gamma + column) + lam_load(half.gamma + column))
+    column += lanes
+  }
+}
+
+@inline(__always)
+private func add(_ block: ColumnSums, to whole: GradientSums, _ first: Int, _ end: Int) {
+  var column = first
+  while column < end {
+    let beta = lam_load_doubles(whole.beta + column) + lam_widen(lam_load(block.beta + column))
+    let gamma = lam_load_doubles(whole.gamma + column) + lam_widen(lam_load(block.gamma + column))
+    lam_store_doubles(whole.beta + column, beta)
+    lam_store_doubles(whole.gamma + column, gamma)
+    column += lanes
+  }
 }
 
 @inline(__always)
@@ -321,20 +358,61 @@ extension BackwardProblem {
       lam_store_doubles(whole.gamma + column, lam_splat_doubles(0))
       column += lanes
     }
+    if asksAhead(first, last, columns) {
+      sumsFromMemory(first, last, whole, block, columns, masked: masked)
+      return
+    }
     var row = first
     while row < last {
       let end = smaller(row + NormalizationPanels.blockRows, last)
       sumBlock(block, row, end, columns, masked: masked)
-      column = 0
-      while column < columns {
-        let beta = lam_load_doubles(whole.beta + column) + lam_widen(lam_load(block.beta + column))
-        let gamma = lam_load_doubles(whole.gamma + column) + lam_widen(lam_load(block.gamma + column))
-        lam_store_doubles(whole.beta + column, beta)
-        lam_store_doubles(whole.gamma + column, gamma)
-        column += lanes
-      }
+      add(block.whole, to: whole, 0, columns)
       row = end
     }
+  }
+
+  /// Whether rows are asked for early: those of several blocks that the L2 cache cannot have kept, one right behind the
+  /// other.
+  @inline(__always)
+  private func asksAhead(_ first: Int, _ last: Int, _ columns: Int) -> Bool {
+    columns >= longRow && columns == dy.stride && columns == x.stride && !isOneBlock(last - first)
+      && (last - first) * columns * MemoryLayout<Scalar>.stride >= 1 << 19
+  }
+
+  /// The same of rows that come from memory.
+  ///
+  /// They are asked for in the order in which they lie there: the prefetchers alone lose half of its rate between the rows
+  /// of a pair. A block's sums are added to the whole piece by piece while the next is summed: no row arrives meanwhile.
+  @_transparent
+  func sumsFromMemory(
+    _ first: Int, _ last: Int, _ whole: GradientSums, _ block: BlockSums, _ columns: Int, masked: Bool
+  ) {
+    var (current, finished) = (block.whole, block.row)
+    // Of a block's 32 pairs of rows each comes with a part of the block before it.
+    let slice = ((columns + lanes - 1) / lanes + 31) / 32 * lanes
+    var row = first
+    while row < last {
+      let end = smaller(row + NormalizationPanels.blockRows, last)
+      let middle = smaller(row + halfBlock, end)
+      var added = row == first ? columns : 0
+      clear(current, columns)
+      if middle < end { clear(block.half, columns) }
+      while row + 2 <= end {
+        addPair(row, row < middle ? current : block.half, columns, masked: masked, ahead: true)
+        let next = smaller(added + slice, columns)
+        add(finished, to: whole, added, next)
+        added = next
+        row += 2
+      }
+      if row < end {
+        addRow(row, row < middle ? current : block.half, columns, masked: masked)
+        row += 1
+      }
+      if middle < end { add(block.half, to: current, columns) }
+      add(finished, to: whole, added, columns)
+      (current, finished) = (finished, current)
+    }
+    add(finished, to: whole, 0, columns)
   }
 
   /// The sums of one block, in scalars.
@@ -349,69 +427,39 @@ extension BackwardProblem {
 
   @_transparent
   func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int, masked: Bool) {
-    var column = 0
-    while column < columns {
-      lam_store(block.beta + column, Vector.zero)
-      lam_store(block.gamma + column, Vector.zero)
-      column += lanes
-    }
-    // From memory, rows are asked for in the order in which they lie there: the prefetchers alone lose half of its rate
-    // between the rows of a pair. Where other columns lie between them, rows of less than 2 KiB are taken one by one.
-    let fromMemory = columns >= longRow && comesFromMemory(dy)
-    let ahead = fromMemory && columns == dy.stride && columns == x.stride
-    let oneByOne = fromMemory && !ahead && columns < 2 * longRow
-    let pairs = ahead || columns >= 2 * longRow
+    // From memory, where other columns lie between them, rows of less than 2 KiB are taken one by one.
+    let oneByOne = columns >= longRow && columns < 2 * longRow && columns < dy.stride && comesFromMemory(dy)
+    let inPairs = columns >= 2 * longRow
     var row = first
-    while row + 8 <= end {
-      if oneByOne {
-        for pair in 0..<4 {
-          let even = row &+ 2 &* pair
-          column = 0
-          while column <= columns - lanes {
-            addFirstOfPair(even, column, block, lanes, masked: masked)
-            column &+= lanes
-          }
-          if column < columns { addFirstOfPair(even, column, block, columns - column, masked: masked) }
-          column = 0
-          while column <= columns - lanes {
-            addSecondOfPair(pair, even &+ 1, column, block, lanes, masked: masked)
-            column &+= lanes
-          }
-          if column < columns { addSecondOfPair(pair, even &+ 1, column, block, columns - column, masked: masked) }
-        }
-      } else if pairs {
-        for pair in 0..<4 {
-          let even = row &+ 2 &* pair
-          column = 0
-          while column <= columns - lanes {
-            if ahead { askForPair(even, column) }
-            addPair(pair, even, column, block, lanes, masked: masked)
-            column &+= lanes
-          }
-          if column < columns { addPair(pair, even, column, block, columns - column, masked: masked) }
-        }
-      } else {
-        column = 0
-        while column <= columns - lanes {
-          addEightRows(row, column, block, lanes, masked: masked)
-          column &+= lanes
-        }
-        if column < columns { addEightRows(row, column, block, columns - column, masked: masked) }
-      }
-      row += 8
-    }
     while row < end {
-      column = 0
-      while column <= columns - lanes {
-        addRow(row, column, block, lanes, masked: masked)
-        column += lanes
+      let sums = row == first ? block.whole : block.half
+      let last = smaller(row + halfBlock, end)
+      clear(sums, columns)
+      // Told apart out here: asked of every vector, it would be a tenth of what the sums cost.
+      if oneByOne {
+        while row + 2 <= last {
+          addRowByRow(row, sums, block.row, columns, masked: masked)
+          row += 2
+        }
+      } else if !inPairs {
+        while row + 8 <= last {
+          addEightRows(row, sums, columns, masked: masked)
+          row += 8
+        }
       }
-      if column < columns { addRow(row, column, block, columns - column, masked: masked) }
-      row += 1
+      while row + 2 <= last {
+        addPair(row, sums, columns, masked: masked, ahead: false)
+        row += 2
+      }
+      if row < last {
+        addRow(row, sums, columns, masked: masked)
+        row += 1
+      }
     }
+    if end - first > halfBlock { add(block.half, to: block.whole, columns) }
   }
 
-  /// Σ dy and Σ dy·(x − mean) of two rows, of which the group's sums are made.
+  /// Σ dy and Σ dy·(x − mean) of two rows.
   @_transparent
   func pairOfRows(
     _ row: Int, _ column: Int, _ mean: Vector, _ count: Int, _ products: inout Vector, masked: Bool
@@ -421,18 +469,6 @@ extension BackwardProblem {
     products = lam_multiply_add(
       g1, centered(row &+ 1, column, mean, count), g0 * centered(row, column, mean, count))
     return g0 + g1
-  }
-
-  @_transparent
-  func addEightRows(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let mean = load(mean + column, count)
-    var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-    let p0 = pairOfRows(row, column, mean, count, &q0, masked: masked)
-    let p1 = pairOfRows(row &+ 2, column, mean, count, &q1, masked: masked)
-    let p2 = pairOfRows(row &+ 4, column, mean, count, &q2, masked: masked)
-    let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
-    lam_store(block.beta + column, lam_load(block.beta + column) + (((p0 + p1) + p2) + p3))
-    lam_store(block.gamma + column, lam_load(block.gamma + column) + (((q0 + q1) + q2) + q3))
   }
 
   /// Asks for two lines of each matrix: the share of `column` in the rows to come, in their order in memory.
@@ -445,54 +481,99 @@ extension BackwardProblem {
     }
   }
 
-  /// Adds pair 0 … 3 of a group of eight rows to the group's sums, and with the last these to the block's.
   @_transparent
-  func addPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+  func addPair(_ row: Int, _ sums: ColumnSums, _ columns: Int, masked: Bool, ahead: Bool) {
+    var column = 0
+    while column <= columns - lanes {
+      if ahead { askForPair(row, column) }
+      addPair(row, column, sums, lanes, masked: masked)
+      column &+= lanes
+    }
+    if column < columns { addPair(row, column, sums, columns - column, masked: masked) }
+  }
+
+  @_transparent
+  func addPair(_ row: Int, _ column: Int, _ sums: ColumnSums, _ count: Int, masked: Bool) {
     var q = Vector.zero
     let p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
-    addPair(pair, column, block, p, q)
+    lam_store(sums.beta + column, lam_load(sums.beta + column) + p)
+    lam_store(sums.gamma + column, lam_load(sums.gamma + column) + q)
   }
 
-  /// Sets the first row of a pair aside: the pair's sums are then those of `pairOfRows`.
+  /// Four pairs, to the bits of four `addPair`.
   @_transparent
-  func addFirstOfPair(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
-    let g = gradient(row, column, count, masked: masked)
-    lam_store(block.rowBeta + column, g)
-    lam_store(block.rowGamma + column, g * centered(row, column, load(mean + column, count), count))
+  func addEightRows(_ row: Int, _ sums: ColumnSums, _ columns: Int, masked: Bool) {
+    var column = 0
+    while column <= columns - lanes {
+      addEightRows(row, column, sums, lanes, masked: masked)
+      column &+= lanes
+    }
+    if column < columns { addEightRows(row, column, sums, columns - column, masked: masked) }
   }
 
-  /// Adds pair 0 … 3 of a group of eight rows, of which this is the second row, to the group's sums, and with the last
-  /// these to the block's.
   @_transparent
-  func addSecondOfPair(_ pair: Int, _ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+  func addEightRows(_ row: Int, _ column: Int, _ sums: ColumnSums, _ count: Int, masked: Bool) {
+    let mean = load(mean + column, count)
+    var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    let p0 = pairOfRows(row, column, mean, count, &q0, masked: masked)
+    let p1 = pairOfRows(row &+ 2, column, mean, count, &q1, masked: masked)
+    let p2 = pairOfRows(row &+ 4, column, mean, count, &q2, masked: masked)
+    let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
+    lam_store(sums.beta + column, (((lam_load(sums.beta + column) + p0) + p1) + p2) + p3)
+    lam_store(sums.gamma + column, (((lam_load(sums.gamma + column) + q0) + q1) + q2) + q3)
+  }
+
+  /// Adds two rows, one after the other, to the bits of `addPair`: the first is set aside in `first`.
+  @_transparent
+  func addRowByRow(_ row: Int, _ sums: ColumnSums, _ first: ColumnSums, _ columns: Int, masked: Bool) {
+    var column = 0
+    while column <= columns - lanes {
+      setAside(row, column, first, lanes, masked: masked)
+      column &+= lanes
+    }
+    if column < columns { setAside(row, column, first, columns - column, masked: masked) }
+    column = 0
+    while column <= columns - lanes {
+      addSecond(row &+ 1, column, sums, first, lanes, masked: masked)
+      column &+= lanes
+    }
+    if column < columns { addSecond(row &+ 1, column, sums, first, columns - column, masked: masked) }
+  }
+
+  @_transparent
+  func setAside(_ row: Int, _ column: Int, _ first: ColumnSums, _ count: Int, masked: Bool) {
     let g = gradient(row, column, count, masked: masked)
-    let p = lam_load(block.rowBeta + column) + g
+    lam_store(first.beta + column, g)
+    lam_store(first.gamma + column, g * centered(row, column, load(mean + column, count), count))
+  }
+
+  @_transparent
+  func addSecond(
+    _ row: Int, _ column: Int, _ sums: ColumnSums, _ first: ColumnSums, _ count: Int, masked: Bool
+  ) {
+    let g = gradient(row, column, count, masked: masked)
+    let p = lam_load(first.beta + column) + g
     let q = lam_multiply_add(
-      g, centered(row, column, load(mean + column, count), count), lam_load(block.rowGamma + column))
-    addPair(pair, column, block, p, q)
+      g, centered(row, column, load(mean + column, count), count), lam_load(first.gamma + column))
+    lam_store(sums.beta + column, lam_load(sums.beta + column) + p)
+    lam_store(sums.gamma + column, lam_load(sums.gamma + column) + q)
   }
 
   @_transparent
-  func addPair(_ pair: Int, _ column: Int, _ block: BlockSums, _ beta: Vector, _ gamma: Vector) {
-    var (p, q) = (beta, gamma)
-    if pair > 0 {
-      p = lam_load(block.groupBeta + column) + p
-      q = lam_load(block.groupGamma + column) + q
+  func addRow(_ row: Int, _ sums: ColumnSums, _ columns: Int, masked: Bool) {
+    var column = 0
+    while column <= columns - lanes {
+      addRow(row, column, sums, lanes, masked: masked)
+      column &+= lanes
     }
-    if pair < 3 {
-      lam_store(block.groupBeta + column, p)
-      lam_store(block.groupGamma + column, q)
-    } else {
-      lam_store(block.beta + column, lam_load(block.beta + column) + p)
-      lam_store(block.gamma + column, lam_load(block.gamma + column) + q)
-    }
+    if column < columns { addRow(row, column, sums, columns - column, masked: masked) }
   }
 
   @_transparent
-  func addRow(_ row: Int, _ column: Int, _ block: BlockSums, _ count: Int, masked: Bool) {
+  func addRow(_ row: Int, _ column: Int, _ sums: ColumnSums, _ count: Int, masked: Bool) {
     let g = gradient(row, column, count, masked: masked)
-    let beta = block.beta + column
-    let gamma = block.gamma + column
+    let beta = sums.beta + column
+    let gamma = sums.gamma + column
     lam_store(beta, lam_load(beta) + g)
     lam_store(gamma, lam_multiply_add(g, centered(row, column, load(mean + column, count), count), lam_load(gamma)))
   }

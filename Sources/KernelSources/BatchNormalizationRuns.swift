@@ -272,7 +272,7 @@ func backwardOfRuns(
   let features = dy.columns / inner
   let isShort = inner <= lanes
   let sumsOfFeatures = GradientSums(beta: lam_chunk_beta(&sums), products: lam_chunk_gamma(&sums))
-  let centers = lam_chunk_group_beta(&sums)!
+  let centers = lam_chunk_half_beta(&sums)!
   var first = 0
   while first < features {
     let count = min(Int(LAM_CHUNK_COLUMNS) / (isShort ? inner : 1), features - first)
@@ -483,7 +483,7 @@ private func normalizeShortRuns(
   _ inverseDeviation: ConstPointer, _ gamma: ConstPointer?, _ beta: ConstPointer?, _ y: MatrixView<Scalar>
 ) {
   var sums = lam_uninitialized_chunk_sums()
-  let (centers, lows) = (lam_chunk_group_beta(&sums)!, lam_chunk_group_gamma(&sums)!)
+  let (centers, lows) = (lam_chunk_half_beta(&sums)!, lam_chunk_half_gamma(&sums)!)
   let (scales, offsets) = (lam_chunk_block_beta(&sums)!, lam_chunk_block_gamma(&sums)!)
   let features = x.columns / inner
   var first = 0

@@ -114,8 +114,8 @@ private func parity<Scalar: KernelScalar>(_ type: Scalar.Type, _ set: Instructio
       dy64.view, x64.view, output: relu ? mask.view : nil, mean: mean, inverseDeviation: inverse, gamma: gamma64,
       dGamma: &dGamma, dBeta: &dBeta, dx: dx64.view, maskInput: maskInput)
 
-    // Every sum is one of eight rows by pairs, eight of those in sequence, up to seven rows more, and Double beyond: at
-    // most r = 4 + 8 + 7 roundings of u = ulp/2 relative to Σ|terms|, with two more in each term; the
+    // Every sum is one of fours of rows (backward: of pairs), 16 of those in sequence (two times), up to three rows more,
+    // and Double beyond: at most r = 19 roundings of u = ulp/2 relative to Σ|terms|, with up to four more in each term; the
     // oracle's own sums add n·u in Double, which counts where Scalar is Double too.
     let u = Double(Scalar.ulpOfOne) / 2
     let r = 23 * u + Double(rows) * 0x1p-53

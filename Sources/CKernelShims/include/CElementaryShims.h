@@ -175,7 +175,7 @@ LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_in
 #define LAM_FROM_LINE(p) ((void *)(((uintptr_t)(p) + 63) & ~(uintptr_t)63))
 #define LAM_FROM_HALF_PAGE(p) ((void *)((((uintptr_t)(p) + 4095) & ~(uintptr_t)4095) + 2048))
 
-/// Column sums of 64 vectors: of a group and of a block of rows in scalars, of a panel and of all rows in doubles.
+/// Column sums of 64 vectors: of half a block and of a block of rows in scalars, of a panel and of all rows in doubles.
 typedef struct {
   uint8_t bytes[LAM_CHUNK_COLUMNS * (6 * sizeof(lam_scalar) + 4 * sizeof(double)) + 4096 + 2048];
 } lam_chunk_sums;
@@ -191,8 +191,8 @@ LAM_INLINE lam_scalar *lam_chunk_scalars(lam_chunk_sums *sums, long index) {
 LAM_INLINE double *lam_chunk_doubles(lam_chunk_sums *sums, long index) {
   return (double *)lam_chunk_scalars(sums, 6) + index * LAM_CHUNK_COLUMNS;
 }
-LAM_INLINE lam_scalar *lam_chunk_group_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 0); }
-LAM_INLINE lam_scalar *lam_chunk_group_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 1); }
+LAM_INLINE lam_scalar *lam_chunk_half_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 0); }
+LAM_INLINE lam_scalar *lam_chunk_half_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 1); }
 LAM_INLINE lam_scalar *lam_chunk_block_beta(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 2); }
 LAM_INLINE lam_scalar *lam_chunk_block_gamma(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 3); }
 LAM_INLINE lam_scalar *lam_chunk_scale(lam_chunk_sums *sums) { return lam_chunk_scalars(sums, 4); }
