@@ -16,8 +16,6 @@ struct BoundStage<Scalar: NetworkScalar> {
   var outputRowsPerSample: Int
   /// The input of the whole batch, at full capacity.
   var input: MatrixView<Scalar>
-  /// What the core makes, before the column steps; the input itself for `.columns`.
-  var product: MatrixView<Scalar>
   var output: MatrixView<Scalar>
   /// Gradient with respect to the output; the column steps turn it in place into that of the product.
   var outputGradient: MatrixView<Scalar>
@@ -39,12 +37,18 @@ struct BoundStage<Scalar: NetworkScalar> {
 /// One tile of a stage's columns with its parameters.
 struct BoundTile<Scalar: NetworkScalar> {
   var columns: Range<Int>
+  /// What the core makes of them, before the column steps, at full capacity; part of the input itself for `.columns`.
+  var product: MatrixView<Scalar>
   /// inputs rows of `kernelStride` scalars; those past `columns.count` are 0.
   var kernel: UnsafeMutablePointer<Scalar>?
   var kernelStride: Int
   var biasGradient: UnsafeMutablePointer<Scalar>?
   var steps: UnsafeMutablePointer<BoundStep<Scalar>>
   var stepCount: Int
+  /// Where the steps of the backward pass hand on the gradient: memory that no other tile's rows run through.
+  var gradient: MatrixView<Scalar>
+  /// The step that leaves the gradient of the product.
+  var lastOfBackward: Int
   /// The tile's region of the trainable buffer; the kernel comes first in it.
   var region: Range<Int>
 }

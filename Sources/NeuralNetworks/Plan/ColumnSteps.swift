@@ -126,26 +126,30 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
   /// the gradients of the parameters on the way.
   @inline(__always)
   func backward(_ tile: BoundTile<Scalar>, gradient: MatrixView<Scalar>, rows: Int, dropoutKey: DropoutKey) {
+    var current = gradient
     for index in stride(from: tile.stepCount - 1, through: 0, by: -1) {
       let step = tile.steps[index]
+      let result = index == tile.lastOfBackward ? gradient : tile.gradient.rows(0..<rows)
       switch step.kind {
       case .activation:
         if step.gradientIsFused || step.activation == .linear { continue }
         let saved = step.activation.gradientNeedsInput ? step.input : step.output
-        activationBackward(gradient, saved.rows(0..<rows), gradient, step.activation, step.alpha)
+        activationBackward(current, saved.rows(0..<rows), result, step.activation, step.alpha)
       case .normalization:
         guard let normalization = step.normalization else { continue }
-        normalizeBackward(normalization, step.input.rows(0..<rows), gradient, gradient)
+        normalizeBackward(normalization, step.input.rows(0..<rows), current, result)
       case .dropout:
-        dropout(gradient, gradient, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
+        dropout(current, result, step.rate, dropoutKey.key(of: step.dropoutIndex), step.firstColumn)
       case .normalizedAddition:
         guard let normalization = step.normalization else { continue }
-        passToShortcut(step, normalization.mask, gradient, rows: rows)
-        normalizeBackward(normalization, step.input.rows(0..<rows), gradient, gradient)
+        passToShortcut(step, normalization.mask, current, rows: rows)
+        normalizeBackward(normalization, step.input.rows(0..<rows), current, result)
       case .addition:
-        passToShortcut(step, step.mask, gradient, rows: rows)
-        if let mask = step.mask { keepMasked(gradient, mask, gradient) }
+        passToShortcut(step, step.mask, current, rows: rows)
+        guard let mask = step.mask else { continue }
+        keepMasked(current, mask, result)
       }
+      current = result
     }
     if let biasGradient = tile.biasGradient { columnSums(gradient, biasGradient) }
   }

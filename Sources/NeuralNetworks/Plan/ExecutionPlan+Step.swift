@@ -73,16 +73,13 @@ extension ExecutionPlan {
         for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
           let bound = stage.tiles[tile]
           if index == 0, let bytes {
-            bytes.multiply(
-              member, tile: tile, bound, into: stage.product.columns(bound.columns).rows(0..<outputRows))
+            bytes.multiply(member, tile: tile, bound, into: bound.product.rows(0..<outputRows))
           } else if let kernel = bound.kernel {
             products.multiply(
               MatrixView(
                 base: stage.input.base, rows: outputRows, columns: stage.input.columns, stride: stage.input.stride),
               MatrixView(base: kernel, rows: stage.input.columns, columns: bound.kernelStride),
-              into: MatrixView(
-                base: stage.product.base + bound.columns.lowerBound, rows: outputRows, columns: bound.columns.count,
-                stride: stage.product.stride))
+              into: bound.product.rows(0..<outputRows))
           }
           kernels.forward(bound, rows: outputRows, mode: mode, dropoutKey: key)
         }

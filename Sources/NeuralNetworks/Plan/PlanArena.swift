@@ -24,6 +24,13 @@ struct PlanArena<Scalar: NetworkScalar> {
     return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
   }
 
+  /// A tile of `rows × columns` that lies by itself, in rows of whole cache lines.
+  mutating func tile(rows: Int, columns: Int) -> MatrixView<Scalar> {
+    let line = 64 / MemoryLayout<Scalar>.stride
+    let stride = (columns + line - 1) / line * line
+    return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
+  }
+
   /// An odd number of whole cache lines: the rows of a tile then spread over all sets of the L1 cache.
   ///
   /// 64 columns of 128 rows that lie 512 bytes apart use half of the sets, which hold two thirds of them.

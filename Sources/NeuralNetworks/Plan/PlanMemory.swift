@@ -69,7 +69,8 @@ final class PlanMemory<Scalar: NetworkScalar> {
       stepArrays.append(storage)
       _ = storage.initialize(from: steps)
       (tiles.baseAddress! + tile).initialize(
-        to: binder.tile(layout, stage: index, tile: tile, steps: storage.baseAddress!, stepCount: steps.count))
+        to: binder.tile(
+          layout, matrices, stage: index, tile: tile, steps: storage.baseAddress!, stepCount: steps.count))
     }
     let previous = index > 0 ? network.stages[index - 1] : nil
     // The stage before owns its gradient by its own tiles, where the columns are the same.
@@ -95,8 +96,8 @@ final class PlanMemory<Scalar: NetworkScalar> {
     if let operation { wholeOperations.append(operation) }
     return BoundStage(
       core: layout.boundCore(), inputRowsPerSample: layout.inputRowsPerSample,
-      outputRowsPerSample: layout.outputRowsPerSample, input: matrices.input, product: matrices.product,
-      output: matrices.output, outputGradient: matrices.gradient, inputGradient: matrices.inputGradient,
+      outputRowsPerSample: layout.outputRowsPerSample, input: matrices.input, output: matrices.output,
+      outputGradient: matrices.gradient, inputGradient: matrices.inputGradient,
       shortcutGradients: gradients.baseAddress!, shortcutCount: shortcutGradients.count,
       inputTiles: ranges.baseAddress!, inputTileCount: ranges.count, tiles: tiles.baseAddress!,
       tileCount: layout.tileCount, kernels: kernels.baseAddress!, wholeIndex: wholeOperations.count - 1)
@@ -106,10 +107,15 @@ final class PlanMemory<Scalar: NetworkScalar> {
 /// The matrices of one stage.
 struct StageMatrices<Scalar: NetworkScalar> {
   var input: MatrixView<Scalar>
-  var product: MatrixView<Scalar>
-  /// Output of each column step.
-  var stepOutputs: [MatrixView<Scalar>]
+  /// What the core makes, tile by tile, before the column steps.
+  var product: [MatrixView<Scalar>]
+  /// The tiles of each column step's output.
+  var stepOutputs: [[MatrixView<Scalar>]]
+  var output: MatrixView<Scalar>
   var gradient: MatrixView<Scalar>
+  /// Where a tile's steps hand on the gradient, each tile by itself; where only one step has a gradient of its own, the
+  /// tiles of `gradient`.
+  var tileGradients: [MatrixView<Scalar>]
   var inputGradient: MatrixView<Scalar>?
   /// What the steps add, in their order.
   var shortcuts: [Shortcut] = []
@@ -121,8 +127,6 @@ struct StageMatrices<Scalar: NetworkScalar> {
     var values: MatrixView<Scalar>
     var gradient: MatrixView<Scalar>?
   }
-
-  var output: MatrixView<Scalar> { stepOutputs.last ?? product }
 
   /// Places the matrices of every stage, and those of the batch.
   static func all(
@@ -141,12 +145,23 @@ struct StageMatrices<Scalar: NetworkScalar> {
         arena.matrix(rows: rows, columns: layout.outputColumns, contiguous: contiguous)
       }
       let isColumns = if case .columns = layout.core { true } else { false }
-      let product = isColumns ? input : matrix(&arena)
-      var outputs: [MatrixView<Scalar>] = []
-      for (index, step) in layout.steps.enumerated() {
+      let ranges = zip(layout.boundaries, layout.boundaries.dropFirst()).map { $0..<$1 }
+      let inPlace = layout.steps.enumerated().map { index, step in
+        step.canOverwriteInput && !(isColumns && index == 0) && !layout.outputIsKept(before: index)
+      }
+      // Only the output is read beyond a tile. What comes before it lies tile by tile: in rows that two members share,
+      // one's prefetchers fetch what the other is about to write, and a pass takes up to four times as long.
+      func tiles(_ arena: inout PlanArena<Scalar>) -> [MatrixView<Scalar>] {
+        ranges.map { arena.tile(rows: rows, columns: $0.count) }
+      }
+      let own = inPlace.lastIndex(of: false)
+      let output = isColumns && own == nil ? input : matrix(&arena)
+      let outputTiles = ranges.map { output.columns($0) }
+      let product = isColumns ? ranges.map { input.columns($0) } : own == nil ? outputTiles : tiles(&arena)
+      var outputs: [[MatrixView<Scalar>]] = []
+      for index in layout.steps.indices {
         let before = outputs.last ?? product
-        let inPlace = step.canOverwriteInput && !(isColumns && index == 0) && !layout.outputIsKept(before: index)
-        outputs.append(inPlace ? before : matrix(&arena))
+        outputs.append(inPlace[index] ? before : index == own ? outputTiles : tiles(&arena))
       }
       let gradient: MatrixView<Scalar>
       if isColumns, let previousGradient {
@@ -154,6 +169,8 @@ struct StageMatrices<Scalar: NetworkScalar> {
       } else {
         gradient = matrix(&arena)
       }
+      let handsOn = layout.stepsOfBackward.count > 1
+      let tileGradients = handsOn ? tiles(&arena) : ranges.map { gradient.columns($0) }
       let shortcuts = layout.shortcuts.map { shortcut in
         let values = shortcut.source < 0 ? inputs : stages[shortcut.source].output
         return Shortcut(
@@ -162,8 +179,9 @@ struct StageMatrices<Scalar: NetworkScalar> {
       }
       stages.append(
         StageMatrices(
-          input: input, product: product, stepOutputs: outputs, gradient: gradient,
-          inputGradient: previousGradient?.reshaped(columns: layout.inputColumns), shortcuts: shortcuts))
+          input: input, product: product, stepOutputs: outputs, output: output, gradient: gradient,
+          tileGradients: tileGradients, inputGradient: previousGradient?.reshaped(columns: layout.inputColumns),
+          shortcuts: shortcuts))
     }
     return (inputs, targets, stages)
   }
@@ -196,6 +214,17 @@ extension StageLayout {
     case .activation(let kind, _, _, let fused): return kind != .linear && !kind.gradientNeedsInput && !fused
     // A ReLU after a normalization or an addition leaves one bit an element.
     case .normalization, .addition, .dropout: return false
+    }
+  }
+
+  /// The steps whose backward pass makes another gradient of the one it is given.
+  var stepsOfBackward: [Int] {
+    steps.indices.filter { index in
+      switch steps[index] {
+      case .activation(let kind, _, _, let fused): kind != .linear && !fused
+      case .addition(_, let relu): relu
+      case .normalization, .dropout: true
+      }
     }
   }
 

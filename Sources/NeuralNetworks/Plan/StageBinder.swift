@@ -25,12 +25,13 @@ struct StageBinder<Scalar: NetworkScalar> {
 
   /// One tile with its pointers.
   func tile(
-    _ layout: StageLayout, stage: Int, tile: Int, steps: UnsafeMutablePointer<BoundStep<Scalar>>, stepCount: Int
+    _ layout: StageLayout, _ matrices: StageMatrices<Scalar>, stage: Int, tile: Int,
+    steps: UnsafeMutablePointer<BoundStep<Scalar>>, stepCount: Int
   ) -> BoundTile<Scalar> {
     var bound = BoundTile<Scalar>(
-      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], kernel: nil, kernelStride: 0,
-      biasGradient: nil, steps: steps,
-      stepCount: stepCount, region: store.regions[stage][tile])
+      columns: layout.boundaries[tile]..<layout.boundaries[tile + 1], product: matrices.product[tile], kernel: nil,
+      kernelStride: 0, biasGradient: nil, steps: steps, stepCount: stepCount, gradient: matrices.tileGradients[tile],
+      lastOfBackward: layout.stepsOfBackward.first ?? 0, region: store.regions[stage][tile])
     if case .dense(let kernel, let bias) = layout.core {
       bound.kernel = store.pointer(kernel, tile: tile)
       bound.kernelStride = store.slots[kernel].pieces[tile].stride
@@ -52,8 +53,8 @@ struct StageBinder<Scalar: NetworkScalar> {
       step.shortcutGradient = shortcut.gradient?.columns(columns)
     }
     for (index, step) in layout.steps.enumerated() {
-      let input = (index == 0 ? matrices.product : matrices.stepOutputs[index - 1]).columns(columns)
-      let output = matrices.stepOutputs[index].columns(columns)
+      let input = (index == 0 ? matrices.product : matrices.stepOutputs[index - 1])[tile]
+      let output = matrices.stepOutputs[index][tile]
       switch step {
       case .activation(let kind, let alpha, let bias, let gradientIsFused):
         var bound = BoundStep(kind: .activation, input: input, output: output)
