@@ -174,6 +174,12 @@ func propagateGradient(
 private struct ColumnSums {
   var beta: Pointer
   var gamma: Pointer
+
+  @_transparent
+  func add(_ p: Vector, _ q: Vector, _ column: Int) {
+    lam_store(beta + column, lam_load(beta + column) + p)
+    lam_store(gamma + column, lam_load(gamma + column) + q)
+  }
 }
 
 /// Those of a block, of its second half and of the first row of a pair.
@@ -230,12 +236,6 @@ private struct Coefficients {
 /// leaves room for the sums.
 @inline(__always) private var aheadOfGradients: Int { 96 * lanes }
 
-/// Whether the rows of a panel make a matrix that the L2 cache cannot have kept.
-@inline(__always)
-func comesFromMemory(_ panel: MatrixView<Scalar>) -> Bool {
-  panel.rows * panel.stride * MemoryLayout<Scalar>.stride >= 1 << 19
-}
-
 @inline(__always)
 private func clear(_ sums: ColumnSums, _ columns: Int) {
   var column = 0
@@ -250,8 +250,7 @@ private func clear(_ sums: ColumnSums, _ columns: Int) {
 private func add(_ half: ColumnSums, to whole: ColumnSums, _ columns: Int) {
   var column = 0
   while column < columns {
-    lam_store(whole.beta + column, lam_load(whole.beta + column) + lam_load(half.beta + column))
-    lam_store(whole.gamma + column, lam_load(whole.gamma + column) + lam_load(half.gamma + column))
+    whole.add(lam_load(half.beta + column), lam_load(half.gamma + column), column)
     column += lanes
   }
 }
@@ -376,8 +375,12 @@ extension BackwardProblem {
   @inline(__always)
   private func asksAhead(_ first: Int, _ last: Int, _ columns: Int) -> Bool {
     columns >= longRow && columns == dy.stride && columns == x.stride && !isOneBlock(last - first)
-      && (last - first) * columns * MemoryLayout<Scalar>.stride >= 1 << 19
+      && comeFromMemory(last - first)
   }
+
+  /// Whether so many rows make a matrix that the L2 cache cannot have kept.
+  @inline(__always)
+  private func comeFromMemory(_ rows: Int) -> Bool { rows * dy.stride * MemoryLayout<Scalar>.stride >= 1 << 19 }
 
   /// The same of rows that come from memory.
   ///
@@ -428,7 +431,7 @@ extension BackwardProblem {
   @_transparent
   func sumBlock(_ block: BlockSums, _ first: Int, _ end: Int, _ columns: Int, masked: Bool) {
     // From memory, where other columns lie between them, rows of less than 2 KiB are taken one by one.
-    let oneByOne = columns >= longRow && columns < 2 * longRow && columns < dy.stride && comesFromMemory(dy)
+    let oneByOne = columns >= longRow && columns < 2 * longRow && columns < dy.stride && comeFromMemory(dy.rows)
     let inPairs = columns >= 2 * longRow
     var row = first
     while row < end {
@@ -496,8 +499,7 @@ extension BackwardProblem {
   func addPair(_ row: Int, _ column: Int, _ sums: ColumnSums, _ count: Int, masked: Bool) {
     var q = Vector.zero
     let p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
-    lam_store(sums.beta + column, lam_load(sums.beta + column) + p)
-    lam_store(sums.gamma + column, lam_load(sums.gamma + column) + q)
+    sums.add(p, q, column)
   }
 
   /// Four pairs, to the bits of four `addPair`.
@@ -555,8 +557,7 @@ extension BackwardProblem {
     let p = lam_load(first.beta + column) + g
     let q = lam_multiply_add(
       g, centered(row, column, load(mean + column, count), count), lam_load(first.gamma + column))
-    lam_store(sums.beta + column, lam_load(sums.beta + column) + p)
-    lam_store(sums.gamma + column, lam_load(sums.gamma + column) + q)
+    sums.add(p, q, column)
   }
 
   @_transparent

@@ -24,10 +24,9 @@ struct PlanArena<Scalar: NetworkScalar> {
     return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
   }
 
-  /// A tile of `rows × columns` that lies by itself, in rows of whole cache lines.
+  /// A tile of `rows × columns` that lies by itself, in rows as wide as those of its kernel.
   mutating func tile(rows: Int, columns: Int) -> MatrixView<Scalar> {
-    let line = 64 / MemoryLayout<Scalar>.stride
-    let stride = (columns + line - 1) / line * line
+    let stride = ParameterStore<Scalar>.paddedWidth(columns)
     return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
   }
 
