@@ -92,8 +92,8 @@ let package = Package(
     .testTarget(
       name: "NeuralNetworksTests",
       dependencies: [
-        "KernelInterface", "Kernels", "NeuralNetworks", "Training", "ReferenceKernels", "Datasets", "LinearAlgebra",
-        "RandomNumbers",
+        "CPUFeatures", "KernelInterface", "Kernels", "NeuralNetworks", "Training", "ReferenceKernels", "Datasets",
+        "LinearAlgebra", "RandomNumbers",
       ],
       resources: [.copy("Golden")]),
     .testTarget(

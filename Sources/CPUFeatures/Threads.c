@@ -17,20 +17,69 @@
 #include <os/os_sync_wait_on_address.h>
 #endif
 
-int lamina_affinity_processors(void) {
 #if defined(__linux__)
+// A set of processors, and its size in bytes.
+typedef struct { cpu_set_t *set; size_t size; } Processors;
+
+// Those that this thread may use; the set is NULL where that cannot be asked.
+static Processors allowedProcessors(void) {
   // The kernel refuses a mask shorter than its own.
   for (int processors = 1024; processors <= 1 << 20; processors *= 4) {
-    cpu_set_t *set = CPU_ALLOC(processors);
-    if (!set) return 0;
-    size_t size = CPU_ALLOC_SIZE(processors);
-    int status = sched_getaffinity(0, size, set), error = errno;
-    int count = status == 0 ? CPU_COUNT_S(size, set) : 0;
-    CPU_FREE(set);
-    if (status == 0 || error != EINVAL) return count;
+    Processors allowed = {CPU_ALLOC(processors), CPU_ALLOC_SIZE(processors)};
+    if (!allowed.set) break;
+    if (sched_getaffinity(0, allowed.size, allowed.set) == 0) return allowed;
+    int error = errno;
+    CPU_FREE(allowed.set);
+    if (error != EINVAL) break;
+  }
+  return (Processors){NULL, 0};
+}
+
+// The processor that comes `distance` places after this thread's among those of `allowed`, from the first again after the
+// last; -1 where there is no other or this thread's is not known.
+static int processorAfterOwn(Processors allowed, int distance) {
+  int own = sched_getcpu(), end = (int)(8 * allowed.size);
+  if (own < 0 || own >= end || CPU_COUNT_S(allowed.size, allowed.set) < 2) return -1;
+  int processor = own;
+  for (int left = distance; left > 0; left -= 1) {
+    do { processor = (processor + 1) % end; } while (!CPU_ISSET_S(processor, allowed.size, allowed.set));
+  }
+  return processor == own ? -1 : processor;
+}
+#endif
+
+// Sends `thread` to the processor `distance` places after this one's; from there it may go to any, as before.
+static void sendElsewhere(pthread_t thread, int distance) {
+#if defined(__linux__)
+  Processors allowed = allowedProcessors();
+  if (!allowed.set) return;
+  int processor = processorAfterOwn(allowed, distance);
+  cpu_set_t *only = processor < 0 ? NULL : CPU_ALLOC(8 * (int)allowed.size);
+  if (only) {
+    CPU_ZERO_S(allowed.size, only);
+    CPU_SET_S(processor, allowed.size, only);
+    // What the system refuses leaves the thread where it is.
+    if (pthread_setaffinity_np(thread, allowed.size, only) == 0) {
+      pthread_setaffinity_np(thread, allowed.size, allowed.set);
+    }
+    CPU_FREE(only);
+  }
+  CPU_FREE(allowed.set);
+#else
+  (void)thread, (void)distance;
+#endif
+}
+
+int lamina_affinity_processors(void) {
+  int count = 0;
+#if defined(__linux__)
+  Processors allowed = allowedProcessors();
+  if (allowed.set) {
+    count = CPU_COUNT_S(allowed.size, allowed.set);
+    CPU_FREE(allowed.set);
   }
 #endif
-  return 0;
+  return count;
 }
 
 typedef struct {
@@ -51,7 +100,7 @@ static void *run(void *argument) {
 }
 
 int lamina_thread_start(
-    uintptr_t *thread, const char *name, size_t stackSize, void *(*body)(void *), void *argument) {
+    uintptr_t *thread, const char *name, int distance, size_t stackSize, void *(*body)(void *), void *argument) {
   Start *start = calloc(1, sizeof *start);
   if (!start) return 12;  // ENOMEM
   start->body = body;
@@ -65,6 +114,7 @@ int lamina_thread_start(
   pthread_attr_destroy(&attributes);
   if (status == 0) {
     *thread = (uintptr_t)handle;
+    sendElsewhere(handle, distance);
   } else {
     free(start);
   }

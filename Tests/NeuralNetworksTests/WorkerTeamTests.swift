@@ -1,3 +1,4 @@
+import CPUFeatures
 import Foundation
 import Testing
 
@@ -101,6 +102,20 @@ struct WorkerTeamTests {
       team.run(job)
       #expect(job.faultCount == 0)
     }
+  }
+
+  @Test("A member may use every processor that its caller may, wherever it began", arguments: [2, 3, 5])
+  func processors(size: Int) throws {
+    final class Census: TeamJob {
+      let counts: UnsafeMutablePointer<Int32>
+      init(_ size: Int) { counts = .allocate(capacity: size) }
+      deinit { counts.deallocate() }
+      func work(member: Int) { counts[member] = lamina_affinity_processors() }
+    }
+    let team = try WorkerTeam(size: size)
+    let census = Census(size)
+    team.run(census)
+    for member in 0..<size { #expect(census.counts[member] == lamina_affinity_processors()) }
   }
 
   @Test("The count of arrivals may wrap", arguments: [1 << 30, 1 << 31] as [UInt32])

@@ -12,9 +12,12 @@ int lamina_affinity_processors(void);
 
 /// Starts a thread that runs `body(argument)`; writes what `lamina_thread_join` takes into `thread`.
 ///
+/// It begins on the processor `distance` places after the caller's in the affinity mask, and may go to any of them from
+/// there: a system that fills one processor before it uses the next would leave both on one for some 50 ms.
+///
 /// Returns 0, or the error number with which the system refused. The name is cut to 15 bytes.
 int lamina_thread_start(
-    uintptr_t *thread, const char *name, size_t stackSize, void *(*body)(void *), void *argument);
+    uintptr_t *thread, const char *name, int distance, size_t stackSize, void *(*body)(void *), void *argument);
 /// Waits for the end of a thread and frees what the system keeps of it.
 void lamina_thread_join(uintptr_t thread);
 

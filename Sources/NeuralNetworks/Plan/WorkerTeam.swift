@@ -30,7 +30,8 @@ final class WorkerTeam: @unchecked Sendable {
     for member in 1..<max(size, 1) {
       let body = Unmanaged.passRetained(Member(shared, member))
       var thread: UInt = 0
-      let status = lamina_thread_start(&thread, "lamina-\(member)", 1 << 21, runMember, body.toOpaque())
+      let status = lamina_thread_start(
+        &thread, "lamina-\(member)", Int32(member), 1 << 21, runMember, body.toOpaque())
       guard status == 0 else {
         body.release()
         // Those that run wait for all: count the others as arrived.
