@@ -285,6 +285,14 @@ LAM_BYTES_INLINE void lam_update_quad(const lam_pending_quad *pending, const lam
   lam_store_integers(weights->largest + column, largest);
 }
 
+/// The vector of four rows that is updated at `place`: by turns one of each half.
+///
+/// The digits of a vector lie as far from those of the next as from those of the one before. Taken in order, a prefetcher
+/// would follow them into the next tile, which is another core's to write.
+LAM_BYTES_INLINE int64_t lam_vector_at(int64_t place, int64_t vectors) {
+  return place / 2 + (place % 2 ? (vectors + 1) / 2 : 0);
+}
+
 LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const lam_byte_columns *x, int64_t first, int64_t rows,
                                                   const lam_digit_columns *z, float scale,
                                                   const lam_byte_weights *weights, const lam_adam_step *step,
@@ -293,8 +301,9 @@ LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const lam_byte_columns *x, int
   lam_pending_quad pending = {};
   pending.digits = 0;
   const int64_t tiles = (rows + 3) / 4 * vectors;
-  int64_t row = 0, vector = 0;
+  int64_t row = 0, place = 0;
   for (int64_t tile = 0; tile <= tiles; ++tile) {
+    const int64_t vector = lam_vector_at(place, vectors);
     lam_quad_sums sums = {};
     const bool computes = tile < tiles;
     int64_t left = 0;
@@ -312,8 +321,8 @@ LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const lam_byte_columns *x, int
     pending.place = row * width + vector * LAM_LANES;
     pending.vector = vector;
     pending.digits = weights->digits + vector * weights->group_stride + row / 4 * LAM_GROUP_BYTES;
-    if (++vector == vectors) {
-      vector = 0;
+    if (++place == vectors) {
+      place = 0;
       row += 4;
     }
   }
