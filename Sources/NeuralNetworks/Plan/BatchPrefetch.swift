@@ -12,7 +12,7 @@ struct BatchPrefetch {
   private var weightsLeft: Int
 
   /// A batch larger than this would push the step's own data out of the L2 cache.
-  private static let largest = 1 << 18
+  private static let largest = 1 << 19
 
   /// The rows that `indices` names for one member, whose products in this step have `weights` weights together; nil where
   /// there is nothing to ask for.

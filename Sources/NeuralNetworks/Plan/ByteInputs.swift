@@ -47,8 +47,6 @@ final class ByteInputs<Scalar: NetworkScalar> {
   /// The least samples for which it is worth the while where digits stay or are written with the weights, and where each
   /// step makes them anew.
   private static var fewestSamples: (keepingDigits: Int, makingDigits: Int) { (24, 48) }
-  /// The largest team, and the largest batch in bytes, of which each member has a copy.
-  private static var mostCopied: (members: Int, bytes: Int) { (2, 1 << 18) }
 
   /// Nil where the CPU has no such products, or the network does not begin with a dense layer that alone reads its inputs.
   init?(
@@ -59,20 +57,18 @@ final class ByteInputs<Scalar: NetworkScalar> {
       let gradient = kernels.gradient, let gradientAdam = kernels.gradientAdam
     else { return nil }
     let first = network.stages[0]
-    guard case .dense(let kernel, _) = first.core, first.inputRowsPerSample == 1, first.outputRowsPerSample == 1,
-      first.padsKernel(kernel), !network.stages.flatMap(\.shortcuts).contains(where: { $0.source < 0 }),
-      first.inputColumns >= Self.fewestInputs,
+    guard case .dense(let kernel, _) = first.core, network.onlyDenseReadsInputs, first.outputRowsPerSample == 1,
+      first.padsKernel(kernel), first.inputColumns >= Self.fewestInputs,
       max(first.inputColumns, capacity) <= ByteBatch.longestSum
     else { return nil }
     (gatherRows, self.takeApart, multiplyBytes, self.gradient, self.gradientAdam) =
       (gather, takeApart, multiply, gradient, gradientAdam)
     columns = first.inputColumns
-    // Pairs of cache lines apart: what one member writes, no other's core fetches.
     let bytes = [
       capacity * ByteBatch.stride(columns: columns), ByteBatch.quadBytes(columns: columns, samples: capacity),
       ByteBatch.occupiedBytes(columns: columns, samples: capacity),
-    ].map { ($0 + 127) / 128 * 128 }
-    isPrivate = members > 1 && members <= Self.mostCopied.members && bytes[0] <= Self.mostCopied.bytes
+    ].map { MemberSpacing.spaced($0, of: UInt8.self) }
+    isPrivate = InputCopies<Scalar>.areWorthwhile(members: members, bytes: bytes[0])
     copyBytes = isPrivate ? (bytes[0], bytes[1], bytes[2]) : (0, 0, 0)
     let copies = isPrivate ? members : 1
     rows = AlignedBuffer(zeroedCapacity: copies * bytes[0])
@@ -81,10 +77,10 @@ final class ByteInputs<Scalar: NetworkScalar> {
     let vectors = store.slots[kernel].pieces.map { $0.stride / 16 }
     let ofKernel = DigitColumns<Scalar>.digitBytes(rows: columns, vectors: 1)
     let ofGradient = DigitColumns<Scalar>.digitBytes(rows: capacity, vectors: 1)
-    let all = vectors.reduce(0, +)
-    digits = AlignedBuffer(zeroedCapacity: all * (ofKernel + ofGradient))
-    // Three numbers a column; the tiles' lie pairs of cache lines apart.
-    let room = vectors.map { (3 * 16 * $0 + 31) / 32 * 32 }
+    let ofTiles = vectors.map { MemberSpacing.spaced($0 * (ofKernel + ofGradient), of: Int8.self) }
+    digits = AlignedBuffer(zeroedCapacity: ofTiles.reduce(0, +))
+    // Three numbers a column.
+    let room = vectors.map { MemberSpacing.spaced(3 * 16 * $0, of: Scalar.self) }
     numbers = AlignedBuffer(zeroedCapacity: room.reduce(0, +))
     tiles = .allocate(capacity: vectors.count)
     var digit = digits.baseAddress
@@ -96,7 +92,7 @@ final class ByteInputs<Scalar: NetworkScalar> {
           kernel: DigitColumns(digits: digit, units: number, vectors: count, groups: (columns + 3) / 4),
           gradientDigits: digit + count * ofKernel, gradientUnits: number + columnsOfTile,
           largest: number + 2 * columnsOfTile))
-      digit += count * (ofKernel + ofGradient)
+      digit += ofTiles[tile]
       number += room[tile]
     }
   }

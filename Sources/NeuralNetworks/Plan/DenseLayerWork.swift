@@ -80,8 +80,8 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
       let tiles = columns.map { columns in
         let stride = ParameterStore<Scalar>.paddedWidth(columns.count)
         return Tile(
-          columns: columns, stride: stride, kernel: arena.vector(inputs * stride),
-          gradient: arena.vector(inputs * stride))
+          columns: columns, stride: stride, kernel: arena.lastVector(inputs * stride),
+          gradient: arena.lastVector(inputs * stride))
       }
       return (matrices, vectors, tiles)
     }

@@ -8,6 +8,7 @@ extension ExecutionPlan {
   package func passLayers(samples: Int, step: Int) {
     precondition(samples > 0 && samples <= capacity, "\(samples) samples for a plan of \(capacity)")
     (sampleCount, update, self.step, bytes) = (samples, nil, step, nil)
+    inputs.use(false)
     let normalizations = store.normalizations
     if normalizations.needsPreparation { normalizations.prepare(step: step, store: store) }
     if normalizations.hasPenalties { perform(.penalize) }

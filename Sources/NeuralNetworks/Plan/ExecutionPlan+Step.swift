@@ -21,7 +21,7 @@ extension ExecutionPlan {
     let mode = training || task == .observe || task == .assess ? Mode.training : .inference
     let count = hasLoss ? trainingStages : stages.count
     // A copy of its own is all that a member needs at first; the targets are read by the loss, another barrier later.
-    if bytes?.isPrivate != true || count == 1 { team.barrier(member) }
+    if !membersGatherAll || count == 1 { team.barrier(member) }
     forward(member, mode: mode, count: count)
     guard hasLoss else { return }
     if member == 0 { computeLoss(withGradient: training) }
@@ -30,21 +30,29 @@ extension ExecutionPlan {
 
   // MARK: Batch
 
-  /// Copies this member's rows of the batch into place.
+  /// The input of the stage `index` as `member` reads it.
+  @inline(__always)
+  func input(of index: Int, _ member: Int) -> MatrixView<Scalar> {
+    index == 0 && inputs.areInUse ? inputs.inputs(of: member) : stages[index].input
+  }
+
+  /// Copies this member's rows of the batch into place: of its own copy all.
   @inline(__always)
   private func gather(_ member: Int) {
     guard let source, let indices else { return }
     let rows = member * sampleCount / threads..<(member + 1) * sampleCount / threads
-    let destination = inputs.rows(rows)
+    let inputRows = inputs.areInUse ? 0..<sampleCount : rows
+    let destination = inputs.inputs(of: member).rows(inputRows)
+    let inputIndices = indices + inputRows.lowerBound
     if let bytes { gatherBytes(member, bytes) }
     switch source.inputs {
     case .bytes where bytes != nil: break
     case .bytes(let bytes, let scale, let offset):
-      table.gathering.bytes(bytes, indices + rows.lowerBound, destination, scale, offset)
+      table.gathering.bytes(bytes, inputIndices, destination, scale, offset)
     case .bytesByColumn(let bytes, let scale, let offset):
-      table.gathering.bytesByColumn(bytes, indices + rows.lowerBound, destination, scale, offset)
+      table.gathering.bytesByColumn(bytes, inputIndices, destination, scale, offset)
     case .scalars(let scalars):
-      table.gathering.scalars(scalars, indices + rows.lowerBound, destination, nil, nil)
+      table.gathering.scalars(scalars, inputIndices, destination, nil, nil)
     }
     switch source.targets {
     case .none: break
@@ -75,9 +83,9 @@ extension ExecutionPlan {
           if index == 0, let bytes {
             bytes.multiply(member, tile: tile, bound, into: bound.product.rows(0..<outputRows))
           } else if let kernel = bound.kernel {
+            let x = input(of: index, member)
             products.multiply(
-              MatrixView(
-                base: stage.input.base, rows: outputRows, columns: stage.input.columns, stride: stage.input.stride),
+              MatrixView(base: x.base, rows: outputRows, columns: x.columns, stride: x.stride),
               MatrixView(base: kernel, rows: stage.input.columns, columns: bound.kernelStride),
               into: bound.product.rows(0..<outputRows))
           }
@@ -223,10 +231,9 @@ extension ExecutionPlan {
   /// What this member will gather next, shared out over the weights whose gradients it makes.
   private func prefetchOfNextBatch(_ member: Int) -> BatchPrefetch? {
     guard let indices else { return nil }
-    let rows =
-      bytes?.isPrivate == true ? 0..<upcoming : member * upcoming / threads..<(member + 1) * upcoming / threads
+    let rows = membersGatherAll ? 0..<upcoming : member * upcoming / threads..<(member + 1) * upcoming / threads
     return BatchPrefetch(
-      source, columns: inputs.columns, indices: indices + sampleCount, rows: rows, weights: kernelWeights[member])
+      source, columns: inputs.first.columns, indices: indices + sampleCount, rows: rows, weights: kernelWeights[member])
   }
 
   // MARK: Kernel gradients and updates
@@ -253,7 +260,7 @@ extension ExecutionPlan {
       while row < stage.input.columns {
         let block = row..<min(row + blockRows, stage.input.columns)
         for tile in owned where stage.tiles[tile].kernel != nil {
-          updateKernel(member, stage, stage.tiles[tile], block, rows: rows, &prefetch)
+          updateKernel(member, index, stage.tiles[tile], block, rows: rows, &prefetch)
         }
         row = block.upperBound
       }
@@ -284,12 +291,13 @@ extension ExecutionPlan {
   /// The rows `block` of one tile's kernel, whose gradients are sums over `rows` samples.
   @inline(__always)
   private func updateKernel(
-    _ member: Int, _ stage: BoundStage<Scalar>, _ tile: BoundTile<Scalar>, _ block: Range<Int>, rows: Int,
+    _ member: Int, _ index: Int, _ tile: BoundTile<Scalar>, _ block: Range<Int>, rows: Int,
     _ prefetch: inout BatchPrefetch?
   ) {
     let width = tile.kernelStride
-    let x = MatrixView(
-      base: stage.input.base + block.lowerBound, rows: rows, columns: block.count, stride: stage.input.stride)
+    let stage = stages[index]
+    let input = input(of: index, member)
+    let x = MatrixView(base: input.base + block.lowerBound, rows: rows, columns: block.count, stride: input.stride)
     let z = MatrixView(
       base: stage.outputGradient.base + tile.columns.lowerBound, rows: rows, columns: width,
       stride: stage.outputGradient.stride)

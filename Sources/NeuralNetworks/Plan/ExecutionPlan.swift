@@ -20,7 +20,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   /// Stages that run in training: all, or all but a softmax that the loss includes.
   let trainingStages: Int
   let wholeOperations: [any WholeOperation<Scalar>]
-  let inputs: MatrixView<Scalar>
+  var inputs: InputCopies<Scalar>
   let labels: UnsafeMutablePointer<Int32>
   let targets: MatrixView<Scalar>
   /// The loss on what the last training stage makes.
@@ -71,6 +71,12 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     case constrain
   }
 
+  /// Whether each member gathers the whole batch into a copy of its own.
+  @inline(__always)
+  package var membersGatherAll: Bool {
+    if let bytes { bytes.isPrivate } else { inputs.areInUse }
+  }
+
   /// Whether the first layer multiplied the bytes of the last batch themselves.
   package var multipliesBytes: Bool { bytes != nil }
 
@@ -107,8 +113,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     memory = try PlanMemory(network: network, store: store, capacity: capacity)
     // A block of a kernel's gradient (128 rows at most), or the rows of a kernel that belong to one tile.
     let widestTile = 2 * TileGrid.width
-    scratchPerMember =
-      BoundUpdate.productSums + widestTile * max(128, network.stages.map(\.outputColumns).max() ?? 0)
+    let scratch = BoundUpdate.productSums + widestTile * max(128, network.stages.map(\.outputColumns).max() ?? 0)
+    scratchPerMember = MemberSpacing.spaced(scratch, of: Scalar.self)
     scratchMemory = AlignedBuffer(zeroedCapacity: threads * scratchPerMember)
     stages = memory.stages
     let trained = stages[..<trainingStages]
@@ -122,7 +128,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     wholeOperations = memory.wholeOperations
     byteInputs = ByteInputs(
       network: network, store: store, table: table, capacity: capacity, members: threads)
-    inputs = memory.inputs
+    inputs = InputCopies(of: memory.inputs, network: network, members: threads)
     labels = memory.labels
     targets = memory.targets
     stepGuard =
@@ -184,7 +190,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
 
   /// The inputs of the last batch, a row per sample.
   package func batchInputs(samples: Int) -> MatrixView<Scalar> {
-    let result = inputs.rows(0..<samples)
+    let result = inputs.first.rows(0..<samples)
     if let bytes {
       for row in 0..<samples {
         let values = result.base + row * result.stride
@@ -207,6 +213,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
       byteInputs?.begins(
         source.inputs, samples: samples, keepsDigits: keepsDigits, weightsVersion: store.weightsVersion) == true
       ? byteInputs : nil
+    inputs.use(bytes == nil)
     let normalizations = store.normalizations
     if source.statisticsWeights != nil || normalizations.hasWeights { setWeights(source, indices, samples) }
     if task == .train { stepGuard?.begin() }

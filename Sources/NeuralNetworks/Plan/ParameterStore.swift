@@ -4,7 +4,7 @@ import RandomNumbers
 /// All parameters of a model in two buffers: those that the optimizer moves, and running state.
 ///
 /// A parameter is cut into pieces by the column tiles of the stage it belongs to, and the pieces of one tile (kernel,
-/// bias, gamma, beta) lie together: a thread updates its tiles as contiguous vectors and shares no cache line.
+/// bias, gamma, beta) lie together: a thread updates its tiles as contiguous vectors, and they lie apart from others'.
 final class ParameterStore<Scalar: NetworkScalar> {
   /// Some columns of a parameter: `rows` rows, `stride` scalars apart, from `offset` in its buffer.
   struct Piece {
@@ -50,7 +50,7 @@ final class ParameterStore<Scalar: NetworkScalar> {
     for stage in stages {
       var tileRegions: [Range<Int>] = []
       for tile in 0..<stage.tileCount {
-        let start = trainableCount
+        let (start, stateStart) = (trainableCount, stateCount)
         // A stage that is computed whole keeps its parameters whole, as the first tile's.
         let owned = stage.isTiled || tile == 0 ? stage.parameters : []
         for index in owned {
@@ -68,6 +68,8 @@ final class ParameterStore<Scalar: NetworkScalar> {
           if isTrainable { trainableCount += size } else { stateCount += size }
         }
         tileRegions.append(start..<trainableCount)
+        trainableCount = start + MemberSpacing.spaced(trainableCount - start, of: Scalar.self)
+        stateCount = stateStart + MemberSpacing.spaced(stateCount - stateStart, of: Scalar.self)
       }
       regions.append(tileRegions)
     }

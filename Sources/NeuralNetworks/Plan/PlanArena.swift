@@ -9,25 +9,33 @@ struct PlanArena<Scalar: NetworkScalar> {
 
   init(base: UnsafeMutablePointer<Scalar>?) { self.base = base }
 
-  /// Room for `count` scalars at a multiple of 128 bytes (a pair of cache lines: neighbours do not share one).
+  /// Memory for `count` scalars at a multiple of 128 bytes (a pair of cache lines: neighbours do not share one).
   mutating func vector(_ count: Int) -> UnsafeMutablePointer<Scalar> {
     let unit = 128 / MemoryLayout<Scalar>.stride
-    let offset = used
-    used += (count + unit - 1) / unit * unit
-    // While measuring, any address does: it is not used.
-    return base.map { $0 + offset } ?? UnsafeMutablePointer(bitPattern: 128)!
+    return take((count + unit - 1) / unit * unit)
+  }
+
+  /// The same where another member may write what follows.
+  mutating func lastVector(_ count: Int) -> UnsafeMutablePointer<Scalar> {
+    take(MemberSpacing.spaced(count, of: Scalar.self))
   }
 
   /// A matrix of `rows × columns`; `contiguous` ones have no gaps between rows.
   mutating func matrix(rows: Int, columns: Int, contiguous: Bool) -> MatrixView<Scalar> {
     let stride = contiguous ? columns : Self.stride(of: columns)
-    return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
+    return MatrixView(base: lastVector(rows * stride), rows: rows, columns: columns, stride: stride)
   }
 
   /// A tile of `rows × columns` that lies by itself, in rows as wide as those of its kernel.
   mutating func tile(rows: Int, columns: Int) -> MatrixView<Scalar> {
     let stride = ParameterStore<Scalar>.paddedWidth(columns)
-    return MatrixView(base: vector(rows * stride), rows: rows, columns: columns, stride: stride)
+    return MatrixView(base: lastVector(rows * stride), rows: rows, columns: columns, stride: stride)
+  }
+
+  private mutating func take(_ count: Int) -> UnsafeMutablePointer<Scalar> {
+    defer { used += count }
+    // While measuring, any address does: it is not used.
+    return base.map { $0 + used } ?? UnsafeMutablePointer(bitPattern: 128)!
   }
 
   /// An odd number of whole cache lines: the rows of a tile then spread over all sets of the L1 cache.

@@ -22,7 +22,7 @@ final class PlanMemory<Scalar: NetworkScalar> {
   init(network: NetworkLayout, store: ParameterStore<Scalar>, capacity: Int) throws {
     var measure = PlanArena<Scalar>(base: nil)
     _ = StageMatrices.all(network: network, capacity: capacity, arena: &measure)
-    let vectors = network.stages.reduce(0) { $0 + $1.statisticsScalars }
+    let vectors = network.stages.reduce(0) { $0 + $1.statistics(of: Scalar.self) }
     arenaBuffer = AlignedBuffer(zeroedCapacity: measure.used + vectors)
     doubles = AlignedBuffer(zeroedCapacity: network.stages.reduce(0) { $0 + $1.workspaceDoubles })
     maskBuffer = AlignedBuffer(zeroedCapacity: network.stages.reduce(0) { $0 + $1.maskBytes(capacity: capacity) })
@@ -229,10 +229,14 @@ extension StageLayout {
   }
 
   /// Scalars of the statistics of the stage's normalizations, gradients that nobody wants included.
-  var statisticsScalars: Int { normalizationCount * 7 * paddedColumns }
+  func statistics<Scalar>(of _: Scalar.Type) -> Int {
+    normalizationCount * (7 * paddedColumns + spacedTiles * MemberSpacing.most(of: Scalar.self))
+  }
 
   /// Doubles of their workspaces.
-  var workspaceDoubles: Int { normalizationCount * 6 * paddedColumns }
+  var workspaceDoubles: Int {
+    normalizationCount * (6 * paddedColumns + spacedTiles * MemberSpacing.most(of: Double.self))
+  }
 
   /// Bytes of the masks of its normalizations and additions.
   func maskBytes(capacity: Int) -> Int {
@@ -243,9 +247,9 @@ extension StageLayout {
     return masks * ofTiles.reduce(0, +)
   }
 
-  /// Bytes of a tile's mask: whole pairs of cache lines, so that tiles share none.
+  /// Bytes from a tile's mask to the next.
   static func maskBytes(rows: Int, columns: Int) -> Int {
-    (rows * BitMatrixView.bytes(columns: columns) + 127) / 128 * 128
+    MemberSpacing.spaced(rows * BitMatrixView.bytes(columns: columns), of: UInt8.self)
   }
 
   private var paddedColumns: Int {
@@ -254,6 +258,12 @@ extension StageLayout {
       return features + (Self.innerAxisParts(features: features, positions: settings.positions).count + 1) * 32
     }
     return outputColumns + (tileCount + 1) * 32
+  }
+
+  /// Tiles, or parts, whose statistics lie apart.
+  private var spacedTiles: Int {
+    guard case .innerAxisNormalization(let settings, _, let features, _) = core else { return tileCount }
+    return max(tileCount, Self.innerAxisParts(features: features, positions: settings.positions).count)
   }
 
   private var normalizationCount: Int {

@@ -101,7 +101,7 @@ struct StageBinder<Scalar: NetworkScalar> {
     extraBuffers.append(buffer)
     let extras = NormalizationExtras(
       settings, first: first, count: count, tile: tile, base: buffer.baseAddress, store: store)
-    defer { workspace += 6 * count }
+    defer { workspace += MemberSpacing.spaced(6 * count, of: Double.self) }
     return BoundNormalization(
       count: count, inner: inner, momentum: settings.momentum, epsilon: settings.epsilon, relu: relu,
       maskInput: maskInput,
@@ -112,7 +112,7 @@ struct StageBinder<Scalar: NetworkScalar> {
       movingMean: settings.movingMean.map { store.pointer($0, tile: tile) + first } ?? extras.noStatistics,
       movingVariance: settings.movingVariance.map { store.pointer($0, tile: tile) + first } ?? extras.noStatistics,
       mean: arena.vector(count), meanLow: arena.vector(count), variance: arena.vector(count),
-      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.vector(count)),
+      inverseDeviation: arena.vector(count), zeros: UnsafePointer(arena.lastVector(count)),
       mask: relu ? mask(rows: rows, columns: count) : nil, workspace: workspace,
       control: UnsafePointer(store.normalizations.controls + settings.index), extras: extras)
   }

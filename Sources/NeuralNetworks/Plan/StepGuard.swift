@@ -224,7 +224,7 @@ extension ExecutionPlan {
         let largest = 255 * bytes.scale
         stepGuard.set(member, index, .inputs, Double(share.count * stage.input.columns) * largest * largest)
       } else {
-        stepGuard.set(member, index, .inputs, stepGuard.sumOfSquares(stage.input.rows(share)))
+        stepGuard.set(member, index, .inputs, stepGuard.sumOfSquares(input(of: index, member).rows(share)))
       }
       let rows = sampleCount * stage.outputRowsPerSample
       var gradients = 0.0

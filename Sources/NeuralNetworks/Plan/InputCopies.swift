@@ -1,0 +1,48 @@
+import Kernels
+import LinearAlgebra
+
+/// A batch's inputs as the members of a team read them: one matrix for all, or a copy for each.
+///
+/// What one member has gathered the other waits for, and fetches line by line from its cache: between processors that are
+/// far from each other this takes longer than to gather all.
+struct InputCopies<Scalar: NetworkScalar> {
+  /// The matrix of all, or the first member's.
+  let first: MatrixView<Scalar>
+  private let second: AlignedBuffer<Scalar>?
+  /// Whether each member gathers the whole batch at hand into a copy of its own.
+  private(set) var areInUse = false
+
+  /// The largest team, and the largest batch in bytes, of which each member has a copy.
+  private static var most: (members: Int, bytes: Int) { (2, 1 << 19) }
+
+  /// Whether each of `members` members should gather `bytes` bytes for itself.
+  static func areWorthwhile(members: Int, bytes: Int) -> Bool {
+    members > 1 && members <= most.members && bytes <= most.bytes
+  }
+
+  /// Copies of `inputs`, the inputs of `network`, where the first layer is a dense one that alone reads them.
+  init(of inputs: MatrixView<Scalar>, network: NetworkLayout, members: Int) {
+    first = inputs
+    let count = inputs.rows * inputs.stride
+    let areWorthwhile = Self.areWorthwhile(members: members, bytes: count * MemoryLayout<Scalar>.stride)
+    second = network.onlyDenseReadsInputs && areWorthwhile ? AlignedBuffer(zeroedCapacity: count) : nil
+  }
+
+  /// Says whether the members gather the batch at hand for themselves, where they can.
+  mutating func use(_ use: Bool) { areInUse = use && second != nil }
+
+  /// The inputs that `member` reads.
+  @inline(__always)
+  func inputs(of member: Int) -> MatrixView<Scalar> {
+    guard areInUse, member > 0, let second else { return first }
+    return MatrixView(base: second.baseAddress, rows: first.rows, columns: first.columns, stride: first.stride)
+  }
+}
+
+extension NetworkLayout {
+  /// Whether the network begins with a dense layer, one row per sample, that alone reads its inputs.
+  var onlyDenseReadsInputs: Bool {
+    guard case .dense = stages[0].core, stages[0].inputRowsPerSample == 1 else { return false }
+    return !stages.flatMap(\.shortcuts).contains { $0.source < 0 }
+  }
+}
