@@ -12,6 +12,8 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   private let members: Int
   private let scratch: AlignedBuffer<Scalar>
   private let scratchPerMember: Int
+  /// Scalars of a block's inputs, before the activations.
+  private let convertedScalars: Int
   private let indices: AlignedBuffer<Int32>
   /// Samples of bytes, for each member.
   private let imageRows: AlignedBuffer<UInt8>
@@ -29,12 +31,13 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   init(program: InferenceProgram<Scalar>, members: Int) {
     self.program = program
     self.members = members
-    let converted = (program.blockSamples * program.convertedStride + 31) / 32 * 32
-    scratchPerMember = converted + program.scratchCount * program.scratchScalars
+    convertedScalars = (program.blockSamples * program.convertedStride + 31) / 32 * 32
+    scratchPerMember = MemberSpacing.spaced(
+      convertedScalars + program.scratchCount * program.scratchScalars, of: Scalar.self)
     scratch = AlignedBuffer(uninitializedCapacity: members * scratchPerMember + 32)
     indices = AlignedBuffer(uninitializedCapacity: program.blockSamples)
     for index in 0..<program.blockSamples { indices.baseAddress[index] = Int32(index) }
-    imageBytesPerMember = program.blockSamples * (program.images?.stride ?? 0)
+    imageBytesPerMember = MemberSpacing.spaced(program.blockSamples * (program.images?.stride ?? 0), of: UInt8.self)
     imageRows = AlignedBuffer(zeroedCapacity: members * imageBytesPerMember)
     inputs = .scalars(scratch.baseAddress)
     output = scratch.baseAddress
@@ -95,7 +98,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     _ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
   ) {
     let program = program
-    let activations = scratch + (scratchPerMember - program.scratchCount * program.scratchScalars)
+    let activations = scratch + convertedScalars
     let images = blockImages(first, count, imageRows)
     let (input, inputStride) = images.isWhole ? (scratch, 0) : blockInput(first, count, scratch)
     @inline(__always)

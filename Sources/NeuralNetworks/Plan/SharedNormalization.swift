@@ -20,6 +20,8 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
   private let doubles: AlignedBuffer<Double>
   private let bits: AlignedBuffer<UInt8>
   private let stride: Int
+  /// Scalars from one member's scratch memory to the next one's.
+  private let scratchStride: Int
   private var job: Job?
 
   private struct Job {
@@ -51,7 +53,9 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
     members = rows * columns < Self.smallest ? 1 : threads
     team = try WorkerTeam(size: members)
     stride = (columns + 31) / 32 * 32
-    vectors = AlignedBuffer(zeroedCapacity: (Self.vectorCount + members * Self.scratchVectors) * stride)
+    scratchStride = MemberSpacing.spaced(Self.scratchVectors * stride, of: Scalar.self)
+    vectors = AlignedBuffer(
+      zeroedCapacity: MemberSpacing.spaced(Self.vectorCount * stride, of: Scalar.self) + members * scratchStride)
     doubles = AlignedBuffer(zeroedCapacity: 6 * max(NormalizationPanels.count(of: rows), 1) * stride)
     bits = AlignedBuffer(zeroedCapacity: relu ? rows * BitMatrixView.bytes(columns: columns) : 0)
   }
@@ -141,7 +145,8 @@ extension SharedNormalization {
   private func forward(_ job: Job, _ member: Int) {
     let panels = ownedPanels(member)
     let sums = MatrixView(base: doubles.baseAddress, rows: 3 * NormalizationPanels.count(of: rows), columns: stride)
-    let scratch = vector(Self.vectorCount + member * Self.scratchVectors)
+    let scratch =
+      vectors.baseAddress + MemberSpacing.spaced(Self.vectorCount * stride, of: Scalar.self) + member * scratchStride
     for panel in panels {
       kernels.partialMoments(
         job.x.rows(rows(of: panel..<panel + 1)), sums.rows(3 * panel..<3 * panel + 3).columns(0..<columns), scratch)
