@@ -8,6 +8,9 @@ package struct BatchSource<Scalar: NetworkScalar> {
     case bytesByColumn(UnsafePointer<UInt8>, scale: UnsafePointer<Scalar>, offset: UnsafePointer<Scalar>)
     /// Scalars as they are.
     case scalars(UnsafePointer<Scalar>)
+
+    /// Whether the rows are bytes, to be scaled.
+    var areBytes: Bool { if case .scalars = self { false } else { true } }
   }
 
   /// Rows of targets.

@@ -213,7 +213,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
       byteInputs?.begins(
         source.inputs, samples: samples, keepsDigits: keepsDigits, weightsVersion: store.weightsVersion) == true
       ? byteInputs : nil
-    inputs.use(bytes == nil)
+    inputs.use(bytes == nil && source.inputs.areBytes)
     let normalizations = store.normalizations
     if source.statisticsWeights != nil || normalizations.hasWeights { setWeights(source, indices, samples) }
     if task == .train { stepGuard?.begin() }
