@@ -20,7 +20,8 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
   private let doubles: AlignedBuffer<Double>
   private let bits: AlignedBuffer<UInt8>
   private let stride: Int
-  /// Scalars from one member's scratch memory to the next one's.
+  /// Scalars before the scratch memory of the first member, and from one member's to the next one's.
+  private let scratchStart: Int
   private let scratchStride: Int
   private var job: Job?
 
@@ -54,8 +55,8 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
     team = try WorkerTeam(size: members)
     stride = (columns + 31) / 32 * 32
     scratchStride = MemberSpacing.spaced(Self.scratchVectors * stride, of: Scalar.self)
-    vectors = AlignedBuffer(
-      zeroedCapacity: MemberSpacing.spaced(Self.vectorCount * stride, of: Scalar.self) + members * scratchStride)
+    scratchStart = MemberSpacing.spaced(Self.vectorCount * stride, of: Scalar.self)
+    vectors = AlignedBuffer(zeroedCapacity: scratchStart + members * scratchStride)
     doubles = AlignedBuffer(zeroedCapacity: 6 * max(NormalizationPanels.count(of: rows), 1) * stride)
     bits = AlignedBuffer(zeroedCapacity: relu ? rows * BitMatrixView.bytes(columns: columns) : 0)
   }
@@ -145,8 +146,7 @@ extension SharedNormalization {
   private func forward(_ job: Job, _ member: Int) {
     let panels = ownedPanels(member)
     let sums = MatrixView(base: doubles.baseAddress, rows: 3 * NormalizationPanels.count(of: rows), columns: stride)
-    let scratch =
-      vectors.baseAddress + MemberSpacing.spaced(Self.vectorCount * stride, of: Scalar.self) + member * scratchStride
+    let scratch = vectors.baseAddress + scratchStart + member * scratchStride
     for panel in panels {
       kernels.partialMoments(
         job.x.rows(rows(of: panel..<panel + 1)), sums.rows(3 * panel..<3 * panel + 3).columns(0..<columns), scratch)
