@@ -6,7 +6,8 @@
 /// 2⁻²³·max|w[:, j]|·Σₖ|x[k]| from the digits, and by 2⁻²² of itself from the conversion at the end.
 ///
 /// Cost: three quarters of the multiplier time of the same product in Float. Groups of four columns in which eight samples
-/// (forward) or four (of the gradient) are 0 take no time: of the digits of MNIST about half.
+/// (forward) or four (of the gradient) are 0 take no time: of the digits of MNIST about half. Up to eight columns beyond
+/// whole vectors of 16 take a quarter of a vector's time for each four.
 public final class ByteProductKernels<Scalar>: @unchecked Sendable {
   /// `(source, indices, columns, first, samples, batch)`: copies rows of `columns` bytes of `source` into the batch,
   /// those that `indices` names from `first` on, a multiple of 4.
@@ -20,14 +21,18 @@ public final class ByteProductKernels<Scalar>: @unchecked Sendable {
   /// `(x, w, scale, y)`: y = scale·x·w for the first rows of x; y has w's columns or fewer.
   public var multiply: (@Sendable (ByteBatch, DigitColumns<Scalar>, Double, MatrixView<Scalar>) -> Void)?
 
-  /// `(x, z, scale, first, y)`: rows from `first` (a multiple of 4) on of y = scale·xᵀ·z, all vectors of z's columns.
+  /// `(x, z, scale, first, y)`: rows from `first` on of y = scale·xᵀ·z, y with all vectors of z's columns.
+  ///
+  /// Where y has eight columns or fewer beyond whole vectors, `first` is a multiple of 16, else of 4, and the rest of their
+  /// vector, which y's stride covers, becomes 0.
   public var gradient: (@Sendable (ByteBatch, DigitColumns<Scalar>, Double, Int, MatrixView<Scalar>) -> Void)?
 
   /// The same with Adam on the weights instead of y.
   public var gradientAdam: GradientAdam?
 
   /// `(x, z, scale, first, count, w, m, v, columns, largest, alpha, beta1, beta2, epsilon, decay, requests)`: Adam with
-  /// the gradient scale·xᵀ·z on `count` rows from `first` on (multiples of 4), the addresses those of row `first`.
+  /// the gradient scale·xᵀ·z on `count` rows from `first` on, the addresses those of row `first`: multiples of 4, and
+  /// `first` of 16 where the columns have strips.
   ///
   /// w, m and v are rows of whole vectors without gaps. The new weights' digits go to `columns`, of the whole kernel, in
   /// the units that are there; `largest`, a number a column, becomes the larger of itself and the weights' magnitudes.
@@ -98,28 +103,47 @@ public struct ByteBatch: Sendable {
 }
 
 /// A matrix by column in fixed point: three digits a number and a unit a column.
+///
+/// Of a kernel, up to eight columns beyond whole vectors lie as strips of four columns in the place of their vector: blocks
+/// of 16 rows × 3 digits × 4 columns × 16 rows, one strip after the other.
 public struct DigitColumns<Scalar>: @unchecked Sendable {
   /// Vectors of 16 columns × groups of 4 rows × 3 digits × 16 columns × 4 rows, least digit first.
   public let digits: UnsafeMutablePointer<Int8>
   /// What a step of the lowest digit is worth.
   public let units: UnsafeMutablePointer<Scalar>
-  /// Vectors of 16 columns.
+  /// Vectors of 16 columns, the last one's strips among them.
   public let vectors: Int
   /// Groups of 4 rows; rows missing in the last count as 0.
   public let groups: Int
+  /// Strips of 4 columns in the place of the last vector: 0 where it is whole.
+  public let strips: Int
 
-  /// A matrix in memory that outlives it.
-  public init(digits: UnsafeMutablePointer<Int8>, units: UnsafeMutablePointer<Scalar>, vectors: Int, groups: Int) {
+  /// A matrix in memory that outlives it; `columns` of a kernel whose last ones may lie as strips.
+  public init(
+    digits: UnsafeMutablePointer<Int8>, units: UnsafeMutablePointer<Scalar>, vectors: Int, groups: Int,
+    columns: Int? = nil
+  ) {
     self.digits = digits
     self.units = units
     self.vectors = vectors
     self.groups = groups
+    // Two strips' blocks of 16 rows outgrow a vector's groups where there is but one.
+    strips = groups < 2 ? 0 : Self.strips(columns: columns ?? 0)
   }
 
+  /// Vectors that are no strips.
+  @inlinable @inline(__always) public var wholeVectors: Int { strips == 0 ? vectors : vectors - 1 }
+
   /// Columns of a vector.
-  public static var columnsOfVector: Int { 16 }
+  @inlinable @inline(__always) public static var columnsOfVector: Int { 16 }
   /// Bytes of a group: three digits of four rows of a vector.
-  public static var groupBytes: Int { 3 * 4 * columnsOfVector }
+  @inlinable @inline(__always) public static var groupBytes: Int { 3 * 4 * columnsOfVector }
   /// Bytes of the digits of `rows` rows and `vectors` vectors.
   public static func digitBytes(rows: Int, vectors: Int) -> Int { vectors * ((rows + 3) / 4) * groupBytes }
+  /// Strips that pay for what `columns` columns have beyond whole vectors.
+  @inlinable @inline(__always)
+  public static func strips(columns: Int) -> Int {
+    let rest = columns % columnsOfVector
+    return rest > 8 ? 0 : (rest + 3) / 4
+  }
 }

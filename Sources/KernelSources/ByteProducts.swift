@@ -17,27 +17,47 @@
   }
 
   func takeApart(_ w: MatrixView<Scalar>, _ columns: DigitColumns<Scalar>) {
-    for vector in 0..<columns.vectors {
+    for vector in 0..<columns.wholeVectors {
       lam_take_apart(
         w.base + vector * columnsOfVector, Int64(w.stride), Int64(w.rows), digits(of: columns, vector),
         columns.units + vector * columnsOfVector)
+    }
+    if columns.strips > 0 {
+      let last = columns.wholeVectors
+      lam_take_strips_apart(
+        w.base + last * columnsOfVector, Int64(w.stride), Int64(w.rows), Int64(columns.strips),
+        digits(of: columns, last), columns.units + last * columnsOfVector)
     }
   }
 
   func multiplyBytes(
     _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>
   ) {
+    let ofVectors = smaller(y.columns, w.wholeVectors * columnsOfVector)
     lam_multiply_bytes(
       x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), w.digits, w.units, Scalar(scale), y.base,
-      Int64(y.stride), Int64(y.columns))
+      Int64(y.stride), Int64(ofVectors))
+    if y.columns > ofVectors {
+      lam_multiply_strips(
+        x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), digits(of: w, w.wholeVectors), w.units + ofVectors,
+        Scalar(scale), y.base + ofVectors, Int64(y.stride), Int64(y.columns - ofVectors))
+    }
   }
 
   func byteGradient(
     _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>
   ) {
-    var (batch, columns) = (byteColumns(x), digitColumns(z))
+    let strips = DigitColumns<Scalar>.strips(columns: y.columns)
+    let whole = strips == 0 ? z.vectors : z.vectors - 1
+    var (batch, columns) = (byteColumns(x), digitColumns(z, 0..<whole))
     lam_byte_gradient(
       &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride))
+    if strips > 0 {
+      columns = digitColumns(z, whole..<z.vectors)
+      lam_byte_strip_gradient(
+        &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base + whole * columnsOfVector,
+        Int64(y.stride), Int64(strips))
+    }
   }
 
   func byteGradientAdam(
@@ -45,15 +65,30 @@
     _ m: Pointer, _ v: Pointer, _ columns: DigitColumns<Scalar>, _ largest: Pointer, _ alpha: Double, _ beta1: Double,
     _ beta2: Double, _ epsilon: Double, _ decay: Double, _ requests: UnsafeMutablePointer<LineRequests>?
   ) -> Bool {
-    var (batch, gradients) = (byteColumns(x), digitColumns(z))
-    var weights = lam_byte_weights(
-      w: w, m: m, v: v, digits: columns.digits + first / 4 * groupBytes,
-      group_stride: Int64(columns.groups * groupBytes), units: columns.units, largest: largest)
+    let whole = columns.wholeVectors
+    var (batch, gradients) = (byteColumns(x), digitColumns(z, 0..<whole))
+    let width = Int64(columns.vectors * columnsOfVector)
     var step = lam_adam_step(alpha, beta1, beta2, epsilon, decay)
     // Its fields are those of the C structure, in the same order.
     let lines = UnsafeMutableRawPointer(requests)?.assumingMemoryBound(to: lam_line_requests.self)
-    lam_byte_gradient_adam(
-      &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
+    if whole > 0 {
+      var weights = lam_byte_weights(
+        w: w, m: m, v: v, width: width, digits: columns.digits + first / 4 * groupBytes,
+        group_stride: Int64(columns.groups * groupBytes), units: columns.units, largest: largest)
+      lam_byte_gradient_adam(
+        &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
+    }
+    if columns.strips > 0 {
+      let column = whole * columnsOfVector
+      gradients = digitColumns(z, whole..<z.vectors)
+      var weights = lam_byte_weights(
+        w: w + column, m: m + column, v: v + column, width: width,
+        digits: digits(of: columns, whole) + first / 16 * groupBytes,
+        group_stride: Int64((columns.groups + 3) / 4 * groupBytes), units: columns.units + column,
+        largest: largest + column)
+      lam_byte_strip_gradient_adam(
+        &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines, Int64(columns.strips))
+    }
     for vector in 0..<columns.vectors {
       let column = vector * columnsOfVector
       if !lam_units_fit(columns.units + column, largest + column) { return false }
@@ -76,8 +111,9 @@
   }
 
   @inline(__always)
-  private func digitColumns(_ z: DigitColumns<Scalar>) -> lam_digit_columns {
+  private func digitColumns(_ z: DigitColumns<Scalar>, _ vectors: Range<Int>) -> lam_digit_columns {
     lam_digit_columns(
-      digits: z.digits, units: z.units, vectors: Int64(z.vectors), groups: Int64(z.groups))
+      digits: digits(of: z, vectors.lowerBound), units: z.units + vectors.lowerBound * columnsOfVector,
+      vectors: Int64(vectors.count), groups: Int64(z.groups))
   }
 #endif

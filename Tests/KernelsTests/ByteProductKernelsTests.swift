@@ -48,17 +48,18 @@ private let kernels = table.byteProducts
     }
   }
 
-  private func digits(rows: Int, vectors: Int) -> DigitColumns<Float> {
+  private func digits(rows: Int, vectors: Int, columns: Int? = nil) -> DigitColumns<Float> {
     let bytes = DigitColumns<Float>.digitBytes(rows: rows, vectors: vectors)
     let digits = UnsafeMutablePointer<Int8>.allocate(capacity: bytes)
     digits.initialize(repeating: 77, count: bytes)
     let units = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
     units.initialize(repeating: 0, count: vectors * 16)
-    return DigitColumns(digits: digits, units: units, vectors: vectors, groups: (rows + 3) / 4)
+    return DigitColumns(digits: digits, units: units, vectors: vectors, groups: (rows + 3) / 4, columns: columns)
   }
 
-  private func apart(_ matrix: TestMatrix<Float>) -> DigitColumns<Float> {
-    let result = digits(rows: matrix.view.rows, vectors: matrix.view.columns / 16)
+  /// Where `columns` of a kernel count, the last ones may lie as strips.
+  private func apart(_ matrix: TestMatrix<Float>, columns: Int? = nil) -> DigitColumns<Float> {
+    let result = digits(rows: matrix.view.rows, vectors: matrix.view.columns / 16, columns: columns)
     kernels.takeApart!(matrix.view, result)
     return result
   }
@@ -73,10 +74,13 @@ private let kernels = table.byteProducts
     Array(UnsafeBufferPointer(start: columns.digits, count: columns.vectors * columns.groups * 192))
   }
 
-  /// Columns of magnitudes far apart.
-  private func matrix(_ rows: Int, _ columns: Int) -> TestMatrix<Float> {
+  /// Columns of magnitudes far apart, 0 after the first `used`.
+  private func matrix(_ rows: Int, _ columns: Int, used: Int = .max) -> TestMatrix<Float> {
     var numbers = TestNumbers(UInt64(rows * 77 + columns))
-    return TestMatrix(rows, columns) { _, column in Float(numbers.normal() * [1, 1e-3, 30, 1e-20][column % 4]) }
+    return TestMatrix(rows, columns) { _, column in
+      let number = Float(numbers.normal() * [1, 1e-3, 30, 1e-20][column % 4])
+      return column < used ? number : 0
+    }
   }
 
   private func largest(_ matrix: TestMatrix<Float>, _ column: Int) -> Double {
@@ -220,26 +224,31 @@ private let kernels = table.byteProducts
   /// The fused update is the gradient and then the update, and the digits are those of the new weights, to the bit.
   @Test(arguments: [0, 0.7]) func updateIsGradientAndAdam(empty: Double) {
     var refused = 0
-    for (samples, inputs, vectors) in [(1, 4, 1), (5, 20, 2), (13, 64, 4), (16, 36, 3), (32, 100, 4), (260, 32, 2)] {
+    for (samples, inputs, columns) in [
+      (1, 4, 16), (5, 20, 32), (13, 64, 64), (16, 36, 48), (32, 100, 64), (260, 32, 32), (2, 8, 3), (5, 20, 20),
+      (13, 64, 52), (16, 36, 40), (32, 100, 56), (60, 48, 17), (260, 32, 24),
+    ] {
+      let vectors = (columns + 15) / 16
       // Weights that decay and weights that do not; steps that leave the binade of the largest and steps that do not.
       for (decay, alpha) in [(1.0, 1e-6), (0.999, 1e-6), (1.0, 0.5)] {
         let x = Bytes(samples: samples, columns: inputs, empty: empty)
-        let z = apart(matrix(samples, vectors * 16))
+        let z = apart(matrix(samples, vectors * 16, used: columns))
         var numbers = TestNumbers(9)
-        let start = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { row, _ in
-          Float(row < 2 * inputs ? numbers.normal() : numbers.uniform())
+        let start = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { row, column in
+          let number = Float(row < 2 * inputs ? numbers.normal() : numbers.uniform())
+          return column < columns ? number : 0
         }
         let gradient = TestMatrix<Float>(inputs, vectors * 16, extra: 0)
         kernels.gradient!(x.batch, z, 0.01, 0, gradient.view)
         let size = inputs * vectors * 16
         let expected = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { start[$0, $1] }
-        let before = digits(rows: inputs, vectors: vectors)
+        let before = digits(rows: inputs, vectors: vectors, columns: columns)
         kernels.takeApart!(MatrixView(base: start.pointer, rows: inputs, columns: vectors * 16), before)
         table.optimizers.adam(
           expected.pointer, gradient.pointer, expected.pointer + size, expected.pointer + 2 * size, size, alpha, 0.9,
           0.999, 1e-7, decay)
-        let columns = digits(rows: inputs, vectors: vectors)
-        for column in 0..<vectors * 16 { columns.units[column] = before.units[column] }
+        let kernel = digits(rows: inputs, vectors: vectors, columns: columns)
+        for column in 0..<vectors * 16 { kernel.units[column] = before.units[column] }
         let largest = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
         largest.initialize(repeating: 0, count: vectors * 16)
         var fits = false
@@ -256,11 +265,12 @@ private let kernels = table.byteProducts
             for block in [0..<cut, cut..<inputs] where !block.isEmpty {
               let place = start.pointer + block.lowerBound * vectors * 16
               fits = kernels.gradientAdam!(
-                x.batch, z, 0.01, block.lowerBound, block.count, place, place + size, place + 2 * size, columns,
+                x.batch, z, 0.01, block.lowerBound, block.count, place, place + size, place + 2 * size, kernel,
                 largest,
                 alpha, 0.9, 0.999, 1e-7, decay, block.lowerBound == 0 ? requests : nil)
             }
-            #expect(requests.pointee.left == max(0, all - (cut / 4 * vectors + 1)))
+            let ofVectors = kernel.wholeVectors > 0 ? cut / 4 * kernel.wholeVectors + 1 : 0
+            #expect(requests.pointee.left == max(0, all - ofVectors - (kernel.strips > 0 ? (cut + 15) / 16 * 4 : 0)))
           }
         }
         for row in 0..<3 * inputs {
@@ -268,14 +278,50 @@ private let kernels = table.byteProducts
             #expect(start[row, column].bitPattern == expected[row, column].bitPattern)
           }
         }
-        let after = digits(rows: inputs, vectors: vectors)
+        let after = digits(rows: inputs, vectors: vectors, columns: columns)
         kernels.takeApart!(MatrixView(base: start.pointer, rows: inputs, columns: vectors * 16), after)
-        let same = (0..<vectors * 16).allSatisfy { after.units[$0] == columns.units[$0] }
+        let same = (0..<vectors * 16).allSatisfy { after.units[$0] == kernel.units[$0] }
         #expect(fits == same)
-        if fits { #expect(allDigits(columns) == allDigits(after)) } else { refused += 1 }
+        if fits { #expect(allDigits(kernel) == allDigits(after)) } else { refused += 1 }
       }
     }
     #expect(refused > 0, "no case left its units")
+  }
+
+  /// Sums are exact: it must not show how a kernel's last columns lie.
+  @Test(arguments: [0, 0.7]) func stripsGiveTheBitsOfVectors(empty: Double) {
+    for (rows, inputs) in [(1, 5), (3, 16), (4, 17), (5, 35), (8, 64), (9, 66), (12, 79), (60, 100)] {
+      let x = Bytes(samples: rows, columns: inputs, empty: empty)
+      for units in [1, 3, 4, 5, 8, 17, 20, 24, 52] {
+        let vectors = (units + 15) / 16
+        let w = matrix(inputs, vectors * 16, used: units)
+        let strips = apart(w, columns: units)
+        #expect(strips.strips == (units % 16 + 3) / 4)
+        let whole = apart(w)
+        #expect((0..<vectors * 16).allSatisfy { strips.units[$0] == whole.units[$0] })
+        let expected = TestMatrix<Float>(rows, units)
+        kernels.multiply!(x.batch, whole, 0.01, expected.view)
+        let y = TestMatrix<Float>(rows, units)
+        kernels.multiply!(x.batch, strips, 0.01, y.view)
+        #expect(y.guardsIntact)
+        for row in 0..<rows {
+          for column in 0..<units { #expect(y[row, column].bitPattern == expected[row, column].bitPattern) }
+        }
+        let z = apart(matrix(rows, vectors * 16, used: units))
+        for first in Set([0, inputs / 16 * 16]) where first < inputs {
+          let ofVectors = TestMatrix<Float>(inputs - first, vectors * 16)
+          kernels.gradient!(x.batch, z, 0.01, first, ofVectors.view)
+          let ofStrips = TestMatrix<Float>(inputs - first, vectors * 16) { _, _ in 99 }
+          kernels.gradient!(x.batch, z, 0.01, first, ofStrips.view.columns(0..<units))
+          #expect(ofStrips.guardsIntact)
+          for row in 0..<inputs - first {
+            for column in 0..<vectors * 16 {
+              #expect(ofStrips[row, column].bitPattern == ofVectors[row, column].bitPattern)
+            }
+          }
+        }
+      }
+    }
   }
 
   @Test func numbersThatAreNotFiniteStayVisible() {

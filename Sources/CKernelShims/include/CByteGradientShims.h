@@ -215,9 +215,10 @@ LAM_BYTES_INLINE void lam_ask_for_next(lam_line_requests *requests) {
   }
 }
 
-/// Weights with their moments, sixteen columns a vector, `vectors` vectors a row, and where their digits go.
+/// Weights with their moments, sixteen columns a vector, rows `width` apart, and where their digits go.
 typedef struct {
   float *w, *m, *v;
+  int64_t width;
   int8_t *digits;
   int64_t group_stride;
   const float *units;
@@ -235,28 +236,23 @@ typedef struct {
 /// A row's update under way: the square root takes as long as the products of a group of samples.
 typedef struct { lam_vector scaled_first, root; } lam_row_update;
 
-LAM_BYTES_INLINE lam_row_update lam_begin_update(const lam_adam_step *step, lam_vector g, float *m, float *v) {
-  const lam_vector old_first = lam_load(m), old_second = lam_load(v);
-  const lam_vector first = lam_multiply_add((lam_vector)step->new_first, g - old_first, old_first);
-  const lam_vector second =
-      lam_multiply_add((lam_vector)step->new_second, lam_multiply_add(g, g, -old_second), old_second);
-  lam_store(m, first);
-  lam_store(v, second);
-  return (lam_row_update){(lam_vector)step->alpha * first, lam_sqrt(second)};
+/// Moves the moments `m` and `v` to those with the gradient g.
+LAM_BYTES_INLINE lam_row_update lam_move_moments(const lam_adam_step *step, lam_vector g, lam_vector *m,
+                                                 lam_vector *v) {
+  *m = lam_multiply_add((lam_vector)step->new_first, g - *m, *m);
+  *v = lam_multiply_add((lam_vector)step->new_second, lam_multiply_add(g, g, -*v), *v);
+  return (lam_row_update){(lam_vector)step->alpha * *m, lam_sqrt(*v)};
 }
-/// Returns the new weights.
-LAM_BYTES_INLINE lam_vector lam_end_update(const lam_adam_step *step, lam_row_update row, float *w, bool decays) {
+/// The new weights.
+LAM_BYTES_INLINE lam_vector lam_new_weights(const lam_adam_step *step, lam_row_update row, lam_vector w, bool decays) {
   const lam_vector divisor = lam_min(row.root + (lam_vector)step->epsilon, (lam_vector)1e30f);
-  const lam_vector updated =
-      lam_add_quotient(lam_load(w), (lam_vector)step->decay, row.scaled_first, divisor, decays);
-  lam_store(w, updated);
-  return updated;
+  return lam_add_quotient(w, (lam_vector)step->decay, row.scaled_first, divisor, decays);
 }
 
 /// Updates the four rows that wait, beside the products of most groups: each row in two parts and its digits in a third,
 /// so that none waits for the one before.
 LAM_BYTES_INLINE void lam_update_quad(const lam_pending_quad *pending, const lam_byte_weights *weights,
-                                      const lam_adam_step *step, int64_t width, bool decays, lam_quad_sums *sums,
+                                      const lam_adam_step *step, bool decays, lam_quad_sums *sums,
                                       lam_group_cursor *at, int64_t groups, bool leaves_out) {
   const int64_t column = pending->vector * LAM_LANES;
   const lam_vector units_in_one = lam_units_in_one(lam_load(weights->units + column));
@@ -267,12 +263,17 @@ LAM_BYTES_INLINE void lam_update_quad(const lam_pending_quad *pending, const lam
   // Row r begins at stage r, ends at r + 1 and is taken apart at r + 2.
   LAM_UNROLL for (int stage = 0; stage < 6; ++stage) {
     if (stage < 4) {
-      const int64_t place = pending->place + stage * width;
-      row[stage] = lam_begin_update(step, pending->gradient[stage], weights->m + place, weights->v + place);
+      const int64_t place = pending->place + stage * weights->width;
+      lam_vector first = lam_load(weights->m + place), second = lam_load(weights->v + place);
+      row[stage] = lam_move_moments(step, pending->gradient[stage], &first, &second);
+      lam_store(weights->m + place, first);
+      lam_store(weights->v + place, second);
     }
     if (stage >= 1 && stage < 5) {
       const int r = stage - 1;
-      updated[r] = lam_end_update(step, row[r], weights->w + pending->place + r * width, decays);
+      float *const w = weights->w + pending->place + r * weights->width;
+      updated[r] = lam_new_weights(step, row[r], lam_load(w), decays);
+      lam_store(w, updated[r]);
     }
     if (stage >= 2) {
       const int r = stage - 2;
@@ -297,7 +298,7 @@ LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const lam_byte_columns *x, int
                                                   const lam_digit_columns *z, float scale,
                                                   const lam_byte_weights *weights, const lam_adam_step *step,
                                                   lam_line_requests *requests, bool decays, bool leaves_out) {
-  const int64_t groups = z->groups, vectors = z->vectors, width = vectors * LAM_LANES;
+  const int64_t groups = z->groups, vectors = z->vectors;
   lam_pending_quad pending = {};
   pending.digits = 0;
   const int64_t tiles = (rows + 3) / 4 * vectors;
@@ -311,14 +312,14 @@ LAM_BYTES_INLINE void lam_byte_gradient_adam_body(const lam_byte_columns *x, int
     if (computes)
       at = lam_begin_groups(x, first + row, z->digits + vector * groups * LAM_GROUP_BYTES, leaves_out, &left);
     if (pending.digits) {
-      lam_update_quad(&pending, weights, step, width, decays, &sums, &at, left, leaves_out);
+      lam_update_quad(&pending, weights, step, decays, &sums, &at, left, leaves_out);
       left %= 4;
     }
     if (requests && requests->left > 0) lam_ask_for_next(requests);
     lam_add_groups(&sums, &at, left, leaves_out);
     if (!computes) break;
     lam_values_of_quad(&sums, groups, lam_load(z->units + vector * LAM_LANES) * (lam_vector)scale, pending.gradient);
-    pending.place = row * width + vector * LAM_LANES;
+    pending.place = row * weights->width + vector * LAM_LANES;
     pending.vector = vector;
     pending.digits = weights->digits + vector * weights->group_stride + row / 4 * LAM_GROUP_BYTES;
     if (++place == vectors) {

@@ -72,20 +72,25 @@ LAM_BYTES_INLINE lam_integers lam_digits(lam_vector v, lam_vector units_in_one) 
   const lam_integers half = (lam_integers)0x808080;
   return (lam_round_to_integers(v * units_in_one) + half) ^ half;
 }
-/// Stores the digits of four terms, those of one weight together, least weight first.
-LAM_BYTES_INLINE void lam_store_group(int8_t *to, const lam_integers term[4]) {
+/// The digits of four terms side by side, those of one weight together, least weight first.
+LAM_BYTES_INLINE void lam_digits_of_group(const lam_integers term[4], lam_integers digit[3]) {
   const lam_integers even = (lam_integers)0x00ff00ff, low = (lam_integers)0x0000ffff;
   const lam_integers a = (term[0] & even) | ((term[1] << 8) & ~even);
   const lam_integers b = ((term[0] >> 8) & even) | (term[1] & ~even);
   const lam_integers c = (term[2] & even) | ((term[3] << 8) & ~even);
   const lam_integers d = ((term[2] >> 8) & even) | (term[3] & ~even);
-  lam_store_integers(to, (a & low) | ((c << 16) & ~low));
-  lam_store_integers(to + 64, (b & low) | ((d << 16) & ~low));
-  lam_store_integers(to + 128, ((a >> 16) & low) | (c & ~low));
+  digit[0] = (a & low) | ((c << 16) & ~low);
+  digit[1] = (b & low) | ((d << 16) & ~low);
+  digit[2] = ((a >> 16) & low) | (c & ~low);
+}
+LAM_BYTES_INLINE void lam_store_group(int8_t *to, const lam_integers term[4]) {
+  lam_integers digit[3];
+  lam_digits_of_group(term, digit);
+  LAM_UNROLL for (int d = 0; d < 3; ++d) lam_store_integers(to + d * 64, digit[d]);
 }
 
-/// Takes sixteen columns of w apart: groups of four rows into `digits`, 0 where rows are missing, units into `units`.
-LAM_BYTES_APART void lam_take_apart(const float *w, int64_t stride, int64_t rows, int8_t *digits, float *units) {
+/// The units of sixteen columns of w.
+LAM_BYTES_INLINE lam_vector lam_units_of_columns(const float *w, int64_t stride, int64_t rows) {
   lam_integers largest[4] = {};
   const float *from = w;
   int64_t row = 0;
@@ -99,11 +104,15 @@ LAM_BYTES_APART void lam_take_apart(const float *w, int64_t stride, int64_t rows
     largest[0] = lam_larger(largest[0], lam_magnitude_bits(lam_load(from)));
     from += stride;
   }
-  const lam_vector unit =
-      lam_unit_of_largest(lam_larger(lam_larger(largest[0], largest[1]), lam_larger(largest[2], largest[3])));
+  return lam_unit_of_largest(lam_larger(lam_larger(largest[0], largest[1]), lam_larger(largest[2], largest[3])));
+}
+
+/// Takes sixteen columns of w apart: groups of four rows into `digits`, 0 where rows are missing, units into `units`.
+LAM_BYTES_APART void lam_take_apart(const float *w, int64_t stride, int64_t rows, int8_t *digits, float *units) {
+  const lam_vector unit = lam_units_of_columns(w, stride, rows);
   const lam_vector units_in_one = lam_units_in_one(unit);
   lam_store(units, unit);
-  for (row = 0; row < rows; row += 4) {
+  for (int64_t row = 0; row < rows; row += 4) {
     lam_integers term[4];
     LAM_UNROLL for (int r = 0; r < 4; ++r) {
       term[r] = row + r < rows ? lam_digits(lam_load(w + r * stride), units_in_one) : (lam_integers)0;

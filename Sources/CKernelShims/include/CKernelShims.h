@@ -59,6 +59,8 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CLayerProductShims.h"
 #include "CDotProductShims.h"
 #include "CByteProductShims.h"
+#include "CByteStripShims.h"
 #include "CByteGradientShims.h"
+#include "CByteStripGradientShims.h"
 #include "CByteRecognitionShims.h"
 #include "CKernelGradientShims.h"

@@ -39,7 +39,8 @@ final class ImageInputs<Scalar: NetworkScalar>: Sendable {
     digits = AlignedBuffer(zeroedCapacity: DigitColumns<Scalar>.digitBytes(rows: w.rows, vectors: vectors))
     units = AlignedBuffer(zeroedCapacity: vectors * width)
     kernel = DigitColumns(
-      digits: digits.baseAddress, units: units.baseAddress, vectors: vectors, groups: (w.rows + 3) / 4)
+      digits: digits.baseAddress, units: units.baseAddress, vectors: vectors, groups: (w.rows + 3) / 4,
+      columns: w.columns)
     // Whole vectors are read.
     let whole = AlignedBuffer<Scalar>(zeroedCapacity: w.rows * vectors * width)
     let rows = MatrixView(base: whole.baseAddress, rows: w.rows, columns: vectors * width)

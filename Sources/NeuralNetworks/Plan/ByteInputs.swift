@@ -74,7 +74,8 @@ final class ByteInputs<Scalar: NetworkScalar> {
     rows = AlignedBuffer(zeroedCapacity: copies * bytes[0])
     quads = AlignedBuffer(zeroedCapacity: copies * bytes[1])
     occupied = AlignedBuffer(zeroedCapacity: copies * bytes[2])
-    let vectors = store.slots[kernel].pieces.map { $0.stride / 16 }
+    let pieces = store.slots[kernel].pieces
+    let vectors = pieces.map { $0.stride / 16 }
     let ofKernel = DigitColumns<Scalar>.digitBytes(rows: columns, vectors: 1)
     let ofGradient = DigitColumns<Scalar>.digitBytes(rows: capacity, vectors: 1)
     let ofTiles = vectors.map { MemberSpacing.spaced($0 * (ofKernel + ofGradient), of: Int8.self) }
@@ -89,7 +90,9 @@ final class ByteInputs<Scalar: NetworkScalar> {
       let columnsOfTile = 16 * count
       (tiles.baseAddress! + tile).initialize(
         to: TileDigits(
-          kernel: DigitColumns(digits: digit, units: number, vectors: count, groups: (columns + 3) / 4),
+          kernel: DigitColumns(
+            digits: digit, units: number, vectors: count, groups: (columns + 3) / 4,
+            columns: pieces[tile].columns.count),
           gradientDigits: digit + count * ofKernel, gradientUnits: number + columnsOfTile,
           largest: number + 2 * columnsOfTile))
       digit += ofTiles[tile]

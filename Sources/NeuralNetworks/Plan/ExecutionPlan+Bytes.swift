@@ -55,7 +55,7 @@ extension ExecutionPlan {
         let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
         bytes.makeGradient(
           member, digits, samples: sampleCount, block,
-          into: MatrixView(base: gradient, rows: block.count, columns: width))
+          into: MatrixView(base: gradient, rows: block.count, columns: bound.columns.count, stride: width))
         update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
       }
     }
