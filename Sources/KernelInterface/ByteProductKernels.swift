@@ -18,6 +18,14 @@ public final class ByteProductKernels<Scalar>: @unchecked Sendable {
   /// The unit of a column is NaN where a number is not finite, and so are its products.
   public var takeApart: (@Sendable (MatrixView<Scalar>, DigitColumns<Scalar>) -> Void)?
 
+  /// `(w, first, columns, largest)`: the digits of w, rows of the columns from `first` (a multiple of 16) on, in the units
+  /// that are there.
+  ///
+  /// `largest`, a number a column, becomes the larger of itself and the magnitudes in w. Returns whether the units are
+  /// still those of `largest`.
+  public var renewDigits:
+    (@Sendable (MatrixView<Scalar>, Int, DigitColumns<Scalar>, UnsafeMutablePointer<Scalar>) -> Bool)?
+
   /// `(x, w, scale, y)`: y = scale·x·w for the first rows of x; y has w's columns or fewer.
   public var multiply: (@Sendable (ByteBatch, DigitColumns<Scalar>, Double, MatrixView<Scalar>) -> Void)?
 
@@ -56,6 +64,7 @@ public final class ByteProductKernels<Scalar>: @unchecked Sendable {
     recognize = nil
     gather = nil
     takeApart = nil
+    renewDigits = nil
     multiply = nil
     gradient = nil
     gradientAdam = nil

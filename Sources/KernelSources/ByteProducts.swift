@@ -26,8 +26,25 @@
       let last = columns.wholeVectors
       lam_take_strips_apart(
         w.base + last * columnsOfVector, Int64(w.stride), Int64(w.rows), Int64(columns.strips),
-        digits(of: columns, last), columns.units + last * columnsOfVector)
+        digits(of: columns, last), stripBytes(columns), columns.units + last * columnsOfVector)
     }
+  }
+
+  func renewDigits(_ w: MatrixView<Scalar>, _ first: Int, _ columns: DigitColumns<Scalar>, _ largest: Pointer) -> Bool {
+    for vector in 0..<columns.wholeVectors {
+      let column = vector * columnsOfVector
+      lam_renew_digits(
+        w.base + column, Int64(w.stride), Int64(w.rows), digits(of: columns, vector) + first / 4 * groupBytes,
+        columns.units + column, largest + column)
+    }
+    if columns.strips > 0 {
+      let column = columns.wholeVectors * columnsOfVector
+      lam_renew_strip_digits(
+        w.base + column, Int64(w.stride), Int64(w.rows), Int64(columns.strips),
+        digits(of: columns, columns.wholeVectors) + first / 16 * groupBytes, stripBytes(columns),
+        columns.units + column, largest + column)
+    }
+    return unitsFit(columns, largest)
   }
 
   func multiplyBytes(
@@ -84,16 +101,12 @@
       var weights = lam_byte_weights(
         w: w + column, m: m + column, v: v + column, width: width,
         digits: digits(of: columns, whole) + first / 16 * groupBytes,
-        group_stride: Int64((columns.groups + 3) / 4 * groupBytes), units: columns.units + column,
+        group_stride: stripBytes(columns), units: columns.units + column,
         largest: largest + column)
       lam_byte_strip_gradient_adam(
         &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines, Int64(columns.strips))
     }
-    for vector in 0..<columns.vectors {
-      let column = vector * columnsOfVector
-      if !lam_units_fit(columns.units + column, largest + column) { return false }
-    }
-    return true
+    return unitsFit(columns, largest)
   }
 
   func recognizeBytes(_ x: ConstPointer, _ count: Int, _ bytes: UnsafeMutablePointer<UInt8>) -> Bool {
@@ -103,6 +116,20 @@
   @inline(__always)
   private func digits(of columns: DigitColumns<Scalar>, _ vector: Int) -> UnsafeMutablePointer<Int8> {
     columns.digits + vector * columns.groups * groupBytes
+  }
+
+  /// Bytes of one strip's digits: blocks of sixteen rows.
+  @inline(__always)
+  private func stripBytes(_ columns: DigitColumns<Scalar>) -> Int64 { Int64((columns.groups + 3) / 4 * groupBytes) }
+
+  /// Whether the units are those of `largest`.
+  @inline(__always)
+  private func unitsFit(_ columns: DigitColumns<Scalar>, _ largest: Pointer) -> Bool {
+    for vector in 0..<columns.vectors {
+      let column = vector * columnsOfVector
+      if !lam_units_fit(columns.units + column, largest + column) { return false }
+    }
+    return true
   }
 
   @inline(__always)

@@ -61,6 +61,7 @@ public func installKernels(in table: KernelTable<Scalar>) {
   #if LAMINA_BYTE_PRODUCTS
     table.byteProducts.gather = gatherByteRows
     table.byteProducts.takeApart = takeApart
+    table.byteProducts.renewDigits = renewDigits
     table.byteProducts.multiply = multiplyBytes
     table.byteProducts.gradient = byteGradient
     table.byteProducts.gradientAdam = byteGradientAdam

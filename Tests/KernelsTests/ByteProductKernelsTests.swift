@@ -288,6 +288,29 @@ private let kernels = table.byteProducts
     #expect(refused > 0, "no case left its units")
   }
 
+  /// Block by block in units that are there: what `takeApart` makes of all rows at once, until a column leaves its binade.
+  @Test func renewedDigitsAreThoseOfTheWeights() {
+    for (inputs, columns) in [(5, 16), (20, 20), (35, 3), (66, 52), (100, 24), (64, 32)] {
+      let vectors = (columns + 15) / 16
+      for factor: Float in [1, 4] {
+        let before = matrix(inputs, vectors * 16, used: columns)
+        let w = TestMatrix<Float>(inputs, vectors * 16) { before[$0, $1] * ($1 == columns - 1 ? factor : 1) }
+        let renewed = digits(rows: inputs, vectors: vectors, columns: columns)
+        let units = apart(before, columns: columns).units
+        for column in 0..<vectors * 16 { renewed.units[column] = units[column] }
+        let most = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
+        most.initialize(repeating: 0, count: vectors * 16)
+        var fits = false
+        for row in stride(from: 0, to: inputs, by: 32) {
+          fits = kernels.renewDigits!(w.view.rows(row..<min(row + 32, inputs)), row, renewed, most)
+        }
+        for column in 0..<vectors * 16 { #expect(Double(most[column]) == largest(w, column)) }
+        #expect(fits == (factor == 1))
+        if fits { #expect(allDigits(renewed) == allDigits(apart(w, columns: columns))) }
+      }
+    }
+  }
+
   /// Sums are exact: it must not show how a kernel's last columns lie.
   @Test(arguments: [0, 0.7]) func stripsGiveTheBitsOfVectors(empty: Double) {
     for (rows, inputs) in [(1, 5), (3, 16), (4, 17), (5, 35), (8, 64), (9, 66), (12, 79), (60, 100)] {

@@ -99,11 +99,16 @@ struct ByteInputsTests {
     #expect(try weights(2) == weights(1))
   }
 
-  @Test("Digits follow from the weights alone: made anew between steps, they are the same")
-  func digitsAreAFunctionOfTheWeights() throws {
-    // Large steps, so that units change.
+  // Large steps, so that units change.
+  private static let optimizers: [any Optimizer] = [
+    Adam(learningRate: 0.05), SGD(learningRate: 0.5), SGD(learningRate: 0.2, momentum: 0.9, nesterov: true),
+    RMSprop(learningRate: 0.05),
+  ]
+
+  @Test("Digits follow from the weights alone: made anew between steps, they are the same", arguments: optimizers)
+  func digitsAreAFunctionOfTheWeights(optimizer: any Optimizer) throws {
     func weights(renewing: Bool) throws -> String {
-      let model = try model(Adam(learningRate: 0.05))
+      let model = try model(optimizer)
       for _ in 0..<4 {
         try model.fit(samples(), batchSize: 50, verbose: .silent)
         if renewing {

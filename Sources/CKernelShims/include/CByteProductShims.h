@@ -107,20 +107,37 @@ LAM_BYTES_INLINE lam_vector lam_units_of_columns(const float *w, int64_t stride,
   return lam_unit_of_largest(lam_larger(lam_larger(largest[0], largest[1]), lam_larger(largest[2], largest[3])));
 }
 
-/// Takes sixteen columns of w apart: groups of four rows into `digits`, 0 where rows are missing, units into `units`.
-LAM_BYTES_APART void lam_take_apart(const float *w, int64_t stride, int64_t rows, int8_t *digits, float *units) {
-  const lam_vector unit = lam_units_of_columns(w, stride, rows);
-  const lam_vector units_in_one = lam_units_in_one(unit);
-  lam_store(units, unit);
+/// Writes the digits of sixteen columns, groups of four rows, 0 where rows are missing; `largest` becomes the larger of
+/// itself and their magnitudes.
+LAM_BYTES_INLINE void lam_write_digits(const float *w, int64_t stride, int64_t rows, lam_vector units_in_one,
+                                       int8_t *digits, lam_integers *largest) {
   for (int64_t row = 0; row < rows; row += 4) {
     lam_integers term[4];
     LAM_UNROLL for (int r = 0; r < 4; ++r) {
-      term[r] = row + r < rows ? lam_digits(lam_load(w + r * stride), units_in_one) : (lam_integers)0;
+      const lam_vector value = row + r < rows ? lam_load(w + r * stride) : (lam_vector)0;
+      *largest = lam_larger(*largest, lam_magnitude_bits(value));
+      term[r] = lam_digits(value, units_in_one);
     }
     lam_store_group(digits, term);
     w += 4 * stride;
     digits += LAM_GROUP_BYTES;
   }
+}
+
+/// Takes sixteen columns of w apart: digits into `digits`, units into `units`.
+LAM_BYTES_APART void lam_take_apart(const float *w, int64_t stride, int64_t rows, int8_t *digits, float *units) {
+  const lam_vector unit = lam_units_of_columns(w, stride, rows);
+  lam_store(units, unit);
+  lam_integers largest = {};
+  lam_write_digits(w, stride, rows, lam_units_in_one(unit), digits, &largest);
+}
+
+/// Writes the digits of sixteen columns in the units that are there.
+LAM_BYTES_APART void lam_renew_digits(const float *w, int64_t stride, int64_t rows, int8_t *digits, const float *units,
+                                      float *largest) {
+  lam_integers of_columns = lam_load_integers(largest);
+  lam_write_digits(w, stride, rows, lam_units_in_one(lam_load(units)), digits, &of_columns);
+  lam_store_integers(largest, of_columns);
 }
 
 /// unit·(d₀ + 256·d₁ + 65536·d₂).

@@ -132,10 +132,7 @@ LAM_BYTES_INLINE void lam_byte_strip_gradient_adam_body(const lam_byte_columns *
       digits += LAM_STRIP_BYTES;
       place += LAM_STRIP_ROWS * width;
     }
-    int32_t *const of_columns = (int32_t *)weights->largest + strip * LAM_STRIP_COLUMNS;
-    for (int i = 0; i < LAM_LANES; ++i) {
-      if (largest[i] > of_columns[i % 4]) of_columns[i % 4] = largest[i];
-    }
+    lam_add_largest(weights->largest + strip * LAM_STRIP_COLUMNS, largest);
   }
 }
 

@@ -79,30 +79,58 @@ LAM_BYTES_INLINE void lam_store_strip_digits(int8_t *to, const lam_integers term
   LAM_UNROLL for (int d = 0; d < 3; ++d) lam_store_integers(to + d * 64, lam_transpose_lanes(digit[d]));
 }
 
-/// Takes `strips` strips at the beginning of sixteen columns apart, strip after strip of blocks of sixteen rows, 0 where
-/// rows are missing; units are those of sixteen columns.
+/// Makes the largest magnitudes of a strip's columns the larger of themselves and those of its groups.
+LAM_BYTES_INLINE void lam_add_largest(float *of_columns, lam_integers largest) {
+  int32_t *const bits = (int32_t *)of_columns;
+  for (int i = 0; i < LAM_LANES; ++i) {
+    if (largest[i] > bits[i % LAM_STRIP_COLUMNS]) bits[i % LAM_STRIP_COLUMNS] = largest[i];
+  }
+}
+
+/// Writes the digits of a strip, blocks of sixteen rows, 0 where rows are missing; returns the groups' largest magnitudes.
+LAM_BYTES_INLINE lam_integers lam_write_strip_digits(const float *w, int64_t stride, int64_t rows,
+                                                     lam_vector units_in_one, int8_t *digits) {
+  lam_integers largest = {};
+  for (int64_t row = 0; row < rows; row += LAM_STRIP_ROWS) {
+    const lam_strip_rows places = lam_rows_of_strip(rows - row, stride);
+    lam_integers term[4];
+    LAM_UNROLL for (int i = 0; i < 4; ++i) {
+      // A last group of fewer rows ends before row i of it.
+      const int64_t left = rows - row - i;
+      const lam_strip_rows of_row = left < 13 ? lam_rows_of_strip(left, stride) : places;
+      const lam_vector value =
+          left > 0 ? lam_groups_of_strip(lam_load_strip(w + i * stride, &of_row), &of_row) : (lam_vector)0;
+      largest = lam_larger(largest, lam_magnitude_bits(value));
+      term[i] = lam_digits(value, units_in_one);
+    }
+    lam_store_strip_digits(digits, term);
+    w += LAM_STRIP_ROWS * stride;
+    digits += LAM_STRIP_BYTES;
+  }
+  return largest;
+}
+
+/// Takes `strips` strips at the beginning of sixteen columns apart, one after the other, `strip_bytes` bytes each; units
+/// are those of sixteen columns.
 LAM_BYTES_APART void lam_take_strips_apart(const float *w, int64_t stride, int64_t rows, int64_t strips, int8_t *digits,
-                                           float *units) {
+                                           int64_t strip_bytes, float *units) {
   const lam_vector unit = lam_units_of_columns(w, stride, rows);
   lam_store(units, unit);
   for (int64_t strip = 0; strip < strips; ++strip) {
-    const lam_vector units_in_one = lam_columns_of_strip(lam_units_in_one(unit), strip);
-    const float *from = w + strip * LAM_STRIP_COLUMNS;
-    for (int64_t row = 0; row < rows; row += LAM_STRIP_ROWS) {
-      const lam_strip_rows places = lam_rows_of_strip(rows - row, stride);
-      lam_integers term[4];
-      LAM_UNROLL for (int i = 0; i < 4; ++i) {
-        // A last group of fewer rows ends before row i of it.
-        const int64_t left = rows - row - i;
-        const lam_strip_rows of_row = left < 13 ? lam_rows_of_strip(left, stride) : places;
-        term[i] = left > 0 ? lam_digits(lam_groups_of_strip(lam_load_strip(from + i * stride, &of_row), &of_row),
-                                        units_in_one)
-                           : (lam_integers)0;
-      }
-      lam_store_strip_digits(digits, term);
-      from += LAM_STRIP_ROWS * stride;
-      digits += LAM_STRIP_BYTES;
-    }
+    lam_write_strip_digits(w + strip * LAM_STRIP_COLUMNS, stride, rows,
+                           lam_columns_of_strip(lam_units_in_one(unit), strip), digits + strip * strip_bytes);
+  }
+}
+
+/// Writes the digits of strips in the units that are there; `largest` as in `lam_renew_digits`.
+LAM_BYTES_APART void lam_renew_strip_digits(const float *w, int64_t stride, int64_t rows, int64_t strips,
+                                            int8_t *digits, int64_t strip_bytes, const float *units, float *largest) {
+  const lam_vector units_in_one = lam_units_in_one(lam_load(units));
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    const int64_t column = strip * LAM_STRIP_COLUMNS;
+    lam_add_largest(largest + column,
+                    lam_write_strip_digits(w + column, stride, rows, lam_columns_of_strip(units_in_one, strip),
+                                           digits + strip * strip_bytes));
   }
 }
 

@@ -3,8 +3,8 @@ import LinearAlgebra
 
 /// The first layer of a plan where its inputs are bytes of one scale: it multiplies the bytes themselves.
 ///
-/// The kernel is kept in digits beside its weights (`ByteProductKernels`). They are a function of the weights alone: a
-/// step of Adam writes them with the weights, all else leaves a tile's digits to be made by the next pass forward.
+/// The kernel is kept in digits beside its weights (`ByteProductKernels`). They are a function of the weights alone: a step
+/// of training writes them with the weights, all else leaves a tile's digits to be made by the next pass forward.
 final class ByteInputs<Scalar: NetworkScalar> {
   /// The scale of the batch at hand: an input is a byte times it.
   private(set) var scale = 1.0
@@ -13,6 +13,8 @@ final class ByteInputs<Scalar: NetworkScalar> {
 
   private let gatherRows: @Sendable (UnsafePointer<UInt8>, UnsafePointer<Int32>, Int, Int, Int, ByteBatch) -> Void
   private let takeApart: @Sendable (MatrixView<Scalar>, DigitColumns<Scalar>) -> Void
+  private let renewDigits:
+    @Sendable (MatrixView<Scalar>, Int, DigitColumns<Scalar>, UnsafeMutablePointer<Scalar>) -> Bool
   private let multiplyBytes: @Sendable (ByteBatch, DigitColumns<Scalar>, Double, MatrixView<Scalar>) -> Void
   private let gradient: @Sendable (ByteBatch, DigitColumns<Scalar>, Double, Int, MatrixView<Scalar>) -> Void
   private let gradientAdam: ByteProductKernels<Scalar>.GradientAdam
@@ -44,25 +46,24 @@ final class ByteInputs<Scalar: NetworkScalar> {
 
   /// The least inputs for which it is worth the while.
   private static var fewestInputs: Int { 64 }
-  /// The least samples for which it is worth the while where digits stay or are written with the weights, and where each
-  /// step makes them anew.
-  private static var fewestSamples: (keepingDigits: Int, makingDigits: Int) { (24, 48) }
+  /// The least samples for which it is worth the while, and where a pass of its own writes the digits.
+  private static var fewestSamples: (else: Int, renewingDigits: Int) { (24, 32) }
 
   /// Nil where the CPU has no such products, or the network does not begin with a dense layer that alone reads its inputs.
   init?(
     network: NetworkLayout, store: ParameterStore<Scalar>, table: KernelTable<Scalar>, capacity: Int, members: Int
   ) {
     let kernels = table.byteProducts
-    guard let gather = kernels.gather, let takeApart = kernels.takeApart, let multiply = kernels.multiply,
-      let gradient = kernels.gradient, let gradientAdam = kernels.gradientAdam
+    guard let gather = kernels.gather, let takeApart = kernels.takeApart, let renewDigits = kernels.renewDigits,
+      let multiply = kernels.multiply, let gradient = kernels.gradient, let gradientAdam = kernels.gradientAdam
     else { return nil }
     let first = network.stages[0]
     guard case .dense(let kernel, _) = first.core, network.onlyDenseReadsInputs, first.outputRowsPerSample == 1,
       first.padsKernel(kernel), first.inputColumns >= Self.fewestInputs,
       max(first.inputColumns, capacity) <= ByteBatch.longestSum
     else { return nil }
-    (gatherRows, self.takeApart, multiplyBytes, self.gradient, self.gradientAdam) =
-      (gather, takeApart, multiply, gradient, gradientAdam)
+    (gatherRows, self.takeApart, self.renewDigits, multiplyBytes, self.gradient, self.gradientAdam) =
+      (gather, takeApart, renewDigits, multiply, gradient, gradientAdam)
     columns = first.inputColumns
     let bytes = [
       capacity * ByteBatch.stride(columns: columns), ByteBatch.quadBytes(columns: columns, samples: capacity),
@@ -102,18 +103,19 @@ final class ByteInputs<Scalar: NetworkScalar> {
 
   deinit { tiles.deallocate() }
 
-  /// Whether Adam writes the digits with the weights: it updates whole groups of four rows.
-  @inline(__always) var adamWritesDigits: Bool { columns % 4 == 0 }
+  /// Whether Adam can run beside the product that makes its gradient: it updates whole groups of four rows.
+  @inline(__always) var fusesAdam: Bool { columns % 4 == 0 }
 
   // MARK: Calling thread
 
-  /// Whether a batch of `samples` samples is computed in bytes; drops the digits where `weightsVersion` is another than
-  /// theirs.
+  /// Whether a batch of `samples` samples is computed in bytes; the step ends with `renewDigits` where `renewsDigits`.
+  ///
+  /// Drops the digits where `weightsVersion` is another than theirs.
   func begins(
-    _ inputs: BatchSource<Scalar>.Inputs, samples: Int, keepsDigits: Bool, weightsVersion: Int
+    _ inputs: BatchSource<Scalar>.Inputs, samples: Int, renewsDigits: Bool, weightsVersion: Int
   ) -> Bool {
     guard case .bytes(_, let scale, let offset) = inputs, offset == 0, scale.isFinite,
-      samples >= (keepsDigits ? Self.fewestSamples.keepingDigits : Self.fewestSamples.makingDigits)
+      samples >= (renewsDigits ? Self.fewestSamples.renewingDigits : Self.fewestSamples.else)
     else { return false }
     self.scale = scale
     if version != weightsVersion {
@@ -196,6 +198,13 @@ final class ByteInputs<Scalar: NetworkScalar> {
       batch(member, samples), z, scale, block.lowerBound, block.count, w, m, v, tiles[tile].kernel, tiles[tile].largest,
       adam.alpha, adam.beta1, adam.beta2, adam.epsilon, adam.decay, requests)
     // The largest is known after the last rows.
+    if block.upperBound == columns { tiles[tile].isCurrent = fits }
+  }
+
+  /// Writes the digits of rows `block` of one tile's kernel, which are `w`, in ascending order from multiples of 16 on.
+  @inline(__always)
+  func renewDigits(tile: Int, _ block: Range<Int>, _ w: MatrixView<Scalar>) {
+    let fits = renewDigits(w, block.lowerBound, tiles[tile].kernel, tiles[tile].largest)
     if block.upperBound == columns { tiles[tile].isCurrent = fits }
   }
 }

@@ -21,7 +21,7 @@ extension ExecutionPlan {
   func finishBytes(_ member: Int, _ bytes: ByteInputs<Scalar>, _ prefetch: inout BatchPrefetch?) {
     let stage = stages[0]
     let blockRows = 64
-    let fuses = update?.adam != nil && bytes.adamWritesDigits
+    let fuses = update?.adam != nil && bytes.fusesAdam
     for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
       let bound = stage.tiles[tile]
       let width = bound.kernelStride
@@ -56,7 +56,12 @@ extension ExecutionPlan {
         bytes.makeGradient(
           member, digits, samples: sampleCount, block,
           into: MatrixView(base: gradient, rows: block.count, columns: bound.columns.count, stride: width))
-        update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
+        if let update {
+          update.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
+          bytes.renewDigits(
+            tile: tile, block,
+            MatrixView(base: store.weights.baseAddress + offset, rows: block.count, columns: width))
+        }
       }
     }
   }

@@ -208,10 +208,10 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     self.indices = indices
     self.step = step
     sampleCount = samples
-    let keepsDigits = task != .train || (update?.adam != nil && byteInputs?.adamWritesDigits == true)
+    let renewsDigits = task == .train && (update?.adam == nil || byteInputs?.fusesAdam == false)
     bytes =
       byteInputs?.begins(
-        source.inputs, samples: samples, keepsDigits: keepsDigits, weightsVersion: store.weightsVersion) == true
+        source.inputs, samples: samples, renewsDigits: renewsDigits, weightsVersion: store.weightsVersion) == true
       ? byteInputs : nil
     inputs.use(bytes == nil && source.inputs.areBytes)
     let normalizations = store.normalizations
