@@ -29,11 +29,18 @@ public final class ByteProductKernels<Scalar>: @unchecked Sendable {
   /// `(x, w, scale, y)`: y = scale·x·w for the first rows of x; y has w's columns or fewer.
   public var multiply: (@Sendable (ByteBatch, DigitColumns<Scalar>, Double, MatrixView<Scalar>) -> Void)?
 
-  /// `(x, z, scale, first, y)`: rows from `first` on of y = scale·xᵀ·z, y with all vectors of z's columns.
+  /// `(x, z, scale, first, y, requests)`: rows from `first` on of y = scale·xᵀ·z, y with all vectors of z's columns.
   ///
+  /// One of the requested lines is asked for with each four rows of a vector.
   /// Where y has eight columns or fewer beyond whole vectors, `first` is a multiple of 16, else of 4, and the rest of their
   /// vector, which y's stride covers, becomes 0.
-  public var gradient: (@Sendable (ByteBatch, DigitColumns<Scalar>, Double, Int, MatrixView<Scalar>) -> Void)?
+  public var gradient: Gradient?
+
+  /// The type of `gradient`.
+  public typealias Gradient =
+    @Sendable (
+      ByteBatch, DigitColumns<Scalar>, Double, Int, MatrixView<Scalar>, UnsafeMutablePointer<LineRequests>?
+    ) -> Void
 
   /// The same with Adam on the weights instead of y.
   public var gradientAdam: GradientAdam?
@@ -44,8 +51,8 @@ public final class ByteProductKernels<Scalar>: @unchecked Sendable {
   ///
   /// w, m and v are rows of whole vectors without gaps. The new weights' digits go to `columns`, of the whole kernel, in
   /// the units that are there; `largest`, a number a column, becomes the larger of itself and the weights' magnitudes.
-  /// Returns whether the units are still those of `largest`. The update's bits are those of `OptimizerKernels.adam`. One
-  /// of the requested lines is asked for with each four rows of a vector.
+  /// Returns whether the units are still those of `largest`. The update's bits are those of `OptimizerKernels.adam`.
+  /// Lines are asked for as `gradient` does.
   public typealias GradientAdam =
     @Sendable (
       ByteBatch, DigitColumns<Scalar>, Double, Int, Int, UnsafeMutablePointer<Scalar>, UnsafeMutablePointer<Scalar>,

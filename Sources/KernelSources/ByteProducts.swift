@@ -62,18 +62,20 @@
   }
 
   func byteGradient(
-    _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>
+    _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>,
+    _ requests: UnsafeMutablePointer<LineRequests>?
   ) {
+    let lines = lineRequests(requests)
     let strips = DigitColumns<Scalar>.strips(columns: y.columns)
     let whole = strips == 0 ? z.vectors : z.vectors - 1
     var (batch, columns) = (byteColumns(x), digitColumns(z, 0..<whole))
     lam_byte_gradient(
-      &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride))
+      &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride), lines)
     if strips > 0 {
       columns = digitColumns(z, whole..<z.vectors)
       lam_byte_strip_gradient(
         &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base + whole * columnsOfVector,
-        Int64(y.stride), Int64(strips))
+        Int64(y.stride), Int64(strips), lines)
     }
   }
 
@@ -86,8 +88,7 @@
     var (batch, gradients) = (byteColumns(x), digitColumns(z, 0..<whole))
     let width = Int64(columns.vectors * columnsOfVector)
     var step = lam_adam_step(alpha, beta1, beta2, epsilon, decay)
-    // Its fields are those of the C structure, in the same order.
-    let lines = UnsafeMutableRawPointer(requests)?.assumingMemoryBound(to: lam_line_requests.self)
+    let lines = lineRequests(requests)
     if whole > 0 {
       var weights = lam_byte_weights(
         w: w, m: m, v: v, width: width, digits: columns.digits + first / 4 * groupBytes,
@@ -130,6 +131,14 @@
       if !lam_units_fit(columns.units + column, largest + column) { return false }
     }
     return true
+  }
+
+  @inline(__always)
+  private func lineRequests(
+    _ requests: UnsafeMutablePointer<LineRequests>?
+  ) -> UnsafeMutablePointer<lam_line_requests>? {
+    // Its fields are those of the C structure, in the same order.
+    UnsafeMutableRawPointer(requests)?.assumingMemoryBound(to: lam_line_requests.self)
   }
 
   @inline(__always)

@@ -186,7 +186,7 @@ private let kernels = table.byteProducts
       let columns = apart(z)
       for first in Set([0, 4, inputs / 16 * 16, (inputs - 1) / 4 * 4]) where first < inputs {
         let y = TestMatrix<Float>(inputs - first, 48)
-        kernels.gradient!(x.batch, columns, 0.5, first, y.view)
+        kernels.gradient!(x.batch, columns, 0.5, first, y.view, nil)
         #expect(y.guardsIntact)
         for row in 0..<y.view.rows {
           for column in 0..<48 {
@@ -213,7 +213,7 @@ private let kernels = table.byteProducts
       for i in 0..<x.batch.groups { x.batch.occupied[i] = 1 }
       let z = TestMatrix<Float>(samples, 16) { _, column in column % 2 == 0 ? -1.984375 : 1.984375 }
       let y = TestMatrix<Float>(4, 16)
-      kernels.gradient!(x.batch, apart(z), 1, 0, y.view)
+      kernels.gradient!(x.batch, apart(z), 1, 0, y.view, nil)
       for column in 0..<16 {
         let exact = Double(samples) * 255 * (column % 2 == 0 ? -1.984375 : 1.984375)
         #expect(abs(Double(y[3, column]) - exact) <= 4 * 0x1p-24 * abs(exact))
@@ -239,7 +239,7 @@ private let kernels = table.byteProducts
           return column < columns ? number : 0
         }
         let gradient = TestMatrix<Float>(inputs, vectors * 16, extra: 0)
-        kernels.gradient!(x.batch, z, 0.01, 0, gradient.view)
+        kernels.gradient!(x.batch, z, 0.01, 0, gradient.view, nil)
         let size = inputs * vectors * 16
         let expected = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { start[$0, $1] }
         let before = digits(rows: inputs, vectors: vectors, columns: columns)
@@ -311,6 +311,27 @@ private let kernels = table.byteProducts
     }
   }
 
+  @Test func gradientAsksForLines() {
+    let x = Bytes(samples: 8, columns: 20)
+    let bytes = [UInt8](repeating: 0, count: 700)
+    let order: [Int32] = [6, 0, 3, 1, 2, 5, 4]
+    for (units, asked) in [(32, 10), (20, 13), (3, 8)] {
+      let z = apart(matrix(8, (units + 15) / 16 * 16, used: units))
+      let y = TestMatrix<Float>(20, 32)
+      bytes.withUnsafeBytes { bytes in
+        order.withUnsafeBufferPointer { order in
+          let requests = UnsafeMutablePointer<LineRequests>.allocate(capacity: 1)
+          requests.initialize(
+            to: LineRequests(base: bytes.baseAddress!, bytesPerRow: 100, indices: order.baseAddress!, count: 7))
+          let all = requests.pointee.left
+          kernels.gradient!(x.batch, z, 1, 0, y.view.columns(0..<units), requests)
+          #expect(requests.pointee.left == all - asked)
+          requests.deallocate()
+        }
+      }
+    }
+  }
+
   /// Sums are exact: it must not show how a kernel's last columns lie.
   @Test(arguments: [0, 0.7]) func stripsGiveTheBitsOfVectors(empty: Double) {
     for (rows, inputs) in [(1, 5), (3, 16), (4, 17), (5, 35), (8, 64), (9, 66), (12, 79), (60, 100)] {
@@ -333,9 +354,9 @@ private let kernels = table.byteProducts
         let z = apart(matrix(rows, vectors * 16, used: units))
         for first in Set([0, inputs / 16 * 16]) where first < inputs {
           let ofVectors = TestMatrix<Float>(inputs - first, vectors * 16)
-          kernels.gradient!(x.batch, z, 0.01, first, ofVectors.view)
+          kernels.gradient!(x.batch, z, 0.01, first, ofVectors.view, nil)
           let ofStrips = TestMatrix<Float>(inputs - first, vectors * 16) { _, _ in 99 }
-          kernels.gradient!(x.batch, z, 0.01, first, ofStrips.view.columns(0..<units))
+          kernels.gradient!(x.batch, z, 0.01, first, ofStrips.view.columns(0..<units), nil)
           #expect(ofStrips.guardsIntact)
           for row in 0..<inputs - first {
             for column in 0..<vectors * 16 {
@@ -355,7 +376,7 @@ private let kernels = table.byteProducts
       kernels.multiply!(x.batch, apart(w), 1, y.view)
       let z = TestMatrix<Float>(8, 16) { row, column in row == 7 && column == 3 ? bad : 1 }
       let gradient = TestMatrix<Float>(20, 16)
-      kernels.gradient!(x.batch, apart(z), 1, 0, gradient.view)
+      kernels.gradient!(x.batch, apart(z), 1, 0, gradient.view, nil)
       for row in 0..<8 {
         for column in 0..<16 { #expect(y[row, column].isNaN == (column == 3)) }
       }

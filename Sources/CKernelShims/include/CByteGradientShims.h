@@ -161,37 +161,6 @@ typedef struct {
   int64_t groups;
 } lam_digit_columns;
 
-LAM_BYTES_INLINE void lam_byte_gradient_body(const lam_byte_columns *x, int64_t first, int64_t rows,
-                                             const lam_digit_columns *z, float scale, float *y, int64_t y_stride,
-                                             bool leaves_out) {
-  for (int64_t row = 0; row < rows; row += 4) {
-    for (int64_t v = 0; v < z->vectors; ++v) {
-      lam_quad_sums sums = {};
-      int64_t count;
-      lam_group_cursor at =
-          lam_begin_groups(x, first + row, z->digits + v * z->groups * LAM_GROUP_BYTES, leaves_out, &count);
-      lam_add_groups(&sums, &at, count, leaves_out);
-      lam_vector value[4];
-      lam_values_of_quad(&sums, z->groups, lam_load(z->units + v * LAM_LANES) * (lam_vector)scale, value);
-      LAM_UNROLL for (int r = 0; r < 4; ++r) {
-        if (row + r < rows) lam_store(y + (row + r) * y_stride + v * LAM_LANES, value[r]);
-      }
-    }
-  }
-}
-
-/// Rows `first` … `first + rows` of y = scale·xᵀ·z, `first` a multiple of 4; y is the address of row `first`.
-LAM_BYTES_APART void lam_byte_gradient(const lam_byte_columns *x, int64_t first, int64_t rows,
-                                       const lam_digit_columns *z, float scale, float *y, int64_t y_stride) {
-  if (lam_leaves_out(x, first, rows)) {
-    lam_byte_gradient_body(x, first, rows, z, scale, y, y_stride, true);
-  } else {
-    lam_byte_gradient_body(x, first, rows, z, scale, y, y_stride, false);
-  }
-}
-
-// MARK: dW and Adam
-
 /// Lines to be asked for: the fields of `LineRequests`.
 typedef struct {
   const uint8_t *base;
@@ -214,6 +183,39 @@ LAM_BYTES_INLINE void lam_ask_for_next(lam_line_requests *requests) {
     requests->row += 1;
   }
 }
+
+LAM_BYTES_INLINE void lam_byte_gradient_body(const lam_byte_columns *x, int64_t first, int64_t rows,
+                                             const lam_digit_columns *z, float scale, float *y, int64_t y_stride,
+                                             lam_line_requests *requests, bool leaves_out) {
+  for (int64_t row = 0; row < rows; row += 4) {
+    for (int64_t v = 0; v < z->vectors; ++v) {
+      if (requests && requests->left > 0) lam_ask_for_next(requests);
+      lam_quad_sums sums = {};
+      int64_t count;
+      lam_group_cursor at =
+          lam_begin_groups(x, first + row, z->digits + v * z->groups * LAM_GROUP_BYTES, leaves_out, &count);
+      lam_add_groups(&sums, &at, count, leaves_out);
+      lam_vector value[4];
+      lam_values_of_quad(&sums, z->groups, lam_load(z->units + v * LAM_LANES) * (lam_vector)scale, value);
+      LAM_UNROLL for (int r = 0; r < 4; ++r) {
+        if (row + r < rows) lam_store(y + (row + r) * y_stride + v * LAM_LANES, value[r]);
+      }
+    }
+  }
+}
+
+/// Rows `first` … `first + rows` of y = scale·xᵀ·z, `first` a multiple of 4; y is the address of row `first`.
+LAM_BYTES_APART void lam_byte_gradient(const lam_byte_columns *x, int64_t first, int64_t rows,
+                                       const lam_digit_columns *z, float scale, float *y, int64_t y_stride,
+                                       lam_line_requests *requests) {
+  if (lam_leaves_out(x, first, rows)) {
+    lam_byte_gradient_body(x, first, rows, z, scale, y, y_stride, requests, true);
+  } else {
+    lam_byte_gradient_body(x, first, rows, z, scale, y, y_stride, requests, false);
+  }
+}
+
+// MARK: dW and Adam
 
 /// Weights with their moments, sixteen columns a vector, rows `width` apart, and where their digits go.
 typedef struct {

@@ -69,11 +69,16 @@ LAM_BYTES_INLINE void lam_gradient_of_strip(const lam_byte_columns *x, int64_t k
   lam_transpose_strip(column, gradient);
 }
 
+LAM_BYTES_INLINE void lam_ask_for_four(lam_line_requests *requests) {
+  if (!requests) return;
+  for (int i = 0; i < 4 && requests->left > 0; ++i) lam_ask_for_next(requests);
+}
+
 /// Rows `first` … `first + rows` of y = scale·xᵀ·z, `first` a multiple of 16, for `strips` strips; z is their vector, and
-/// the rest of the vector becomes 0.
+/// the rest of the vector becomes 0. Asks for as many lines as for a whole vector.
 LAM_BYTES_APART void lam_byte_strip_gradient(const lam_byte_columns *x, int64_t first, int64_t rows,
                                              const lam_digit_columns *z, float scale, float *y, int64_t y_stride,
-                                             int64_t strips) {
+                                             int64_t strips, lam_line_requests *requests) {
   const bool leaves_out = lam_leaves_out(x, first, rows);
   const lam_vector unit = lam_load(z->units) * (lam_vector)scale;
   for (int64_t row = 0; row < rows; row += LAM_STRIP_ROWS) {
@@ -83,6 +88,7 @@ LAM_BYTES_APART void lam_byte_strip_gradient(const lam_byte_columns *x, int64_t 
     for (int64_t strip = 0; strip < strips; ++strip) {
       lam_vector gradient[4];
       lam_gradient_of_strip(x, first + row, z->digits, z->groups, unit, strip, leaves_out, gradient);
+      if (strip == 0) lam_ask_for_four(requests);
       LAM_UNROLL for (int i = 0; i < 4; ++i) {
         if (i >= some) continue;
         const lam_strip_rows rows_of_vector = lam_rows_of_strip(some - i, y_stride);
@@ -112,8 +118,7 @@ LAM_BYTES_INLINE void lam_byte_strip_gradient_adam_body(const lam_byte_columns *
       lam_vector gradient[4];
       lam_integers term[4];
       lam_gradient_of_strip(x, first + row, z->digits, groups, unit, strip, leaves_out, gradient);
-      if (strip == 0 && requests)
-        for (int i = 0; i < 4 && requests->left > 0; ++i) lam_ask_for_next(requests);
+      if (strip == 0) lam_ask_for_four(requests);
       LAM_UNROLL for (int i = 0; i < 4; ++i) {
         float *const w = weights->w + place + i * width;
         float *const m = weights->m + place + i * width;
@@ -137,7 +142,7 @@ LAM_BYTES_INLINE void lam_byte_strip_gradient_adam_body(const lam_byte_columns *
 }
 
 /// The same with Adam on `rows` rows of weights, `rows` a multiple of 4, as `lam_byte_gradient_adam` does: `weights`, the
-/// units of z and its digits are those of the strips' vector. Asks for as many lines as for a whole vector.
+/// units of z and its digits are those of the strips' vector.
 LAM_BYTES_APART void lam_byte_strip_gradient_adam(const lam_byte_columns *x, int64_t first, int64_t rows,
                                                   const lam_digit_columns *z, float scale,
                                                   const lam_byte_weights *weights, const lam_adam_step *step,

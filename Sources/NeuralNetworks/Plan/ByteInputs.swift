@@ -16,7 +16,7 @@ final class ByteInputs<Scalar: NetworkScalar> {
   private let renewDigits:
     @Sendable (MatrixView<Scalar>, Int, DigitColumns<Scalar>, UnsafeMutablePointer<Scalar>) -> Bool
   private let multiplyBytes: @Sendable (ByteBatch, DigitColumns<Scalar>, Double, MatrixView<Scalar>) -> Void
-  private let gradient: @Sendable (ByteBatch, DigitColumns<Scalar>, Double, Int, MatrixView<Scalar>) -> Void
+  private let gradient: ByteProductKernels<Scalar>.Gradient
   private let gradientAdam: ByteProductKernels<Scalar>.GradientAdam
 
   /// Whether each member of the team gathers the whole batch into a copy of its own.
@@ -175,9 +175,10 @@ final class ByteInputs<Scalar: NetworkScalar> {
   /// Rows `block` of the gradient of one tile's kernel, into `result`; `block` begins at a multiple of 4.
   @inline(__always)
   func makeGradient(
-    _ member: Int, _ z: DigitColumns<Scalar>, samples: Int, _ block: Range<Int>, into result: MatrixView<Scalar>
+    _ member: Int, _ z: DigitColumns<Scalar>, samples: Int, _ block: Range<Int>, into result: MatrixView<Scalar>,
+    requests: UnsafeMutablePointer<LineRequests>?
   ) {
-    gradient(batch(member, samples), z, scale, block.lowerBound, result)
+    gradient(batch(member, samples), z, scale, block.lowerBound, result, requests)
   }
 
   /// The tile's weights are about to change.

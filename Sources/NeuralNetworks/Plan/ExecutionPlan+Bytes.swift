@@ -37,30 +37,29 @@ extension ExecutionPlan {
         row = block.upperBound
         let offset = bound.region.lowerBound + block.lowerBound * width
         let count = block.count * width
-        if fuses, let adam = update?.adam {
-          @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
+        @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
+          if fuses, let adam = update?.adam {
             bytes.update(
               member, tile: tile, digits, samples: sampleCount, block, store.weights.baseAddress + offset,
               store.stateVector(0) + offset, store.stateVector(1) + offset, adam, requests: requests)
+            return
           }
-          // A line with each four rows of sixteen columns.
-          if prefetch?.isTime(weights: count, samples: 8, tile: 64) == true {
-            withUnsafeMutablePointer(to: &prefetch!.requests) { apply($0) }
-          } else {
-            apply(nil)
-          }
-          continue
-        }
-        prefetch?.advance(weights: count)
-        let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
-        bytes.makeGradient(
-          member, digits, samples: sampleCount, block,
-          into: MatrixView(base: gradient, rows: block.count, columns: bound.columns.count, stride: width))
-        if let update {
+          let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
+          bytes.makeGradient(
+            member, digits, samples: sampleCount, block,
+            into: MatrixView(base: gradient, rows: block.count, columns: bound.columns.count, stride: width),
+            requests: requests)
+          guard let update else { return }
           update.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
           bytes.renewDigits(
             tile: tile, block,
             MatrixView(base: store.weights.baseAddress + offset, rows: block.count, columns: width))
+        }
+        // A line with each four rows of sixteen columns.
+        if prefetch?.isTime(weights: count, samples: 8, tile: 64) == true {
+          withUnsafeMutablePointer(to: &prefetch!.requests) { apply($0) }
+        } else {
+          apply(nil)
         }
       }
     }
