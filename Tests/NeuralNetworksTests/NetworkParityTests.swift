@@ -29,6 +29,12 @@ struct NetworkParityTests {
     try check(shape, [[nil, .sigmoid], [.tanh], [nil]], batch: batch)
   }
 
+  /// Widths that leave a last tile more than its share where boundaries are rounded.
+  @Test("Many tiles in a layer that hands a gradient on", arguments: [241, 245, 370, 500], [3, 16, 40])
+  func manyTiles(width: Int, batch: Int) throws {
+    try check([9, 33, width, 5], [[nil, .relu], [.relu, nil], []], batch: batch)
+  }
+
   /// `operations` of each layer: an activation, or nil for a normalization.
   private func check(_ shape: [Int], _ operations: [[ElementwiseActivation?]], batch: Int) throws {
     var generator = Philox(seed: 11, purpose: "parity", index: UInt64(shape[1] * 100 + batch))

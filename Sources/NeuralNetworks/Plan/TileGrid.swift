@@ -12,7 +12,12 @@ enum TileGrid {
   static func boundaries(columns: Int) -> [Int] {
     guard columns >= 48 else { return [0, columns] }
     let tiles = max(2, ((columns + width - 1) / width + 1) / 2 * 2)
-    return (0..<tiles).map { ($0 * columns / tiles + 8) / 16 * 16 } + [columns]
+    var boundaries = (0..<tiles).map { ($0 * columns / tiles + 8) / 16 * 16 } + [columns]
+    // Rounding may leave a tile more than its share.
+    for tile in (1..<tiles).reversed() {
+      boundaries[tile] = max(boundaries[tile], (boundaries[tile + 1] - width + 15) / 16 * 16)
+    }
+    return boundaries
   }
 
   /// The tiles that `member` of a team of `size` owns, out of `count`.
