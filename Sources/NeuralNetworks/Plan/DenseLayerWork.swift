@@ -68,7 +68,7 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     kernels = StepKernels(table)
     products = StepProducts(table)
     team = try WorkerTeam(size: threads)
-    let boundaries = TileGrid.boundaries(columns: outputs)
+    let boundaries = TileGrid.boundaries(columns: outputs, inputs: inputs)
     let columns = zip(boundaries, boundaries.dropFirst()).map { $0..<$1 }
     let inputBoundaries = TileGrid.boundaries(columns: inputs)
     inputTiles = Self.copy(zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 })

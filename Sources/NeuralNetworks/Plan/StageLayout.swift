@@ -124,7 +124,9 @@ struct StageLayout {
     outputColumns = operation.outputShape[operation.outputShape.count - 1]
     inputRowsPerSample = operation.inputShape.dropLast().reduce(1, *)
     outputRowsPerSample = operation.outputShape.dropLast().reduce(1, *)
-    boundaries = TileGrid.boundaries(columns: outputColumns)
+    var inputs = 0
+    if case .dense = core { inputs = inputColumns }
+    boundaries = TileGrid.boundaries(columns: outputColumns, inputs: inputs)
   }
 
   private func fused() -> StageLayout {
