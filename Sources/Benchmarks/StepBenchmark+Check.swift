@@ -14,7 +14,8 @@ struct StepCheck {
 extension StepBenchmark {
   /// One step of each variant on one batch, against textbook loops in Double: loss, gradients and updated parameters.
   ///
-  /// An error of a gradient is relative to the largest gradient of its parameter. An error of an updated weight is
+  /// An error of a gradient is relative to the largest gradient of its parameter, or to a 2¹⁰th of the network's largest
+  /// where that is more: two samples become ±1 whatever they are, and what is left of a gradient are roundings. An error of an updated weight is
   /// relative to the parameter's largest update and weighed with the weight's share in the largest gradient: an
   /// optimizer that divides by a gradient's size magnifies the relative errors of small ones.
   func check<Scalar: NetworkScalar>(
@@ -43,7 +44,8 @@ extension StepBenchmark {
       let chosen = (start - rows..<start).map { Int32($0) }[...]
       let before = oracle.parameters.map { parameter in parameter.values.elements.map { $0 } }
       oracle.update(optimizer.updateRule)
-      let exact = zip(oracle.parameters, before).map { ExactParameter($0, before: $1) }
+      let least = oracle.parameters.reduce(0) { max($0, $1.gradient.largest) } * 0x1p-10
+      let exact = zip(oracle.parameters, before).map { ExactParameter($0, before: $1, leastGradient: least) }
       func error(
         loss: Double, gradient: (Int) -> UnsafeBufferPointer<Scalar>, values: (Int) -> UnsafeBufferPointer<Scalar>
       ) -> Double {
@@ -98,9 +100,10 @@ private struct ExactParameter {
   private let largestUpdate: Double
   private let largestValue: Double
 
-  init(_ parameter: PlainNetwork<Double>.Parameter, before: [Double]) {
+  /// `leastGradient`: what a gradient is relative to at least.
+  init(_ parameter: PlainNetwork<Double>.Parameter, before: [Double], leastGradient: Double) {
     self.parameter = parameter
-    largestGradient = parameter.gradient.largest
+    largestGradient = max(parameter.gradient.largest, leastGradient)
     largestValue = parameter.values.largest
     largestUpdate = zip(before, parameter.values.elements).reduce(0) { max($0, abs($1.0 - $1.1)) }
   }
