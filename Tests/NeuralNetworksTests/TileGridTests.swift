@@ -16,13 +16,13 @@ struct TileGridTests {
         let widths = zip(boundaries, boundaries.dropFirst()).map { $1 - $0 }
         #expect(widths.allSatisfy { $0 > 0 && $0 <= TileGrid.width })
         #expect(boundaries.dropLast().allSatisfy { $0 % 16 == 0 })
-        let isCut = columns >= (inputs >= 256 ? 32 : 48)
+        let isCut = columns >= (inputs >= 256 ? 17 : 48)
         #expect(isCut ? widths.count % 2 == 0 : widths.count == 1, "\(inputs) × \(columns)")
       }
     }
   }
 
-  @Test("Threads do not change a bit of a narrow layer of many inputs", arguments: [32, 40, 47])
+  @Test("Threads do not change a bit of a narrow layer of many inputs", arguments: [17, 24, 40, 47])
   func narrowLayer(units: Int) throws {
     let inputs = Tensor<Float>(shape: [60, 300]) { Float(($0 * 7919) % 1000) / 500 - 1 }
     let samples = try Samples(inputs, labels: (0..<60).map { $0 % 3 })

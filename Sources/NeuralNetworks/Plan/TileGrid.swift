@@ -8,14 +8,14 @@ enum TileGrid {
 
   /// The least columns of two tiles, and those of a dense layer that has so many inputs.
   ///
-  /// A tile of one vector takes up to a tenth longer on one thread than half of two: a step that lasts longer than the
-  /// team's barriers makes up for it by a fourth to a third.
-  private static let fewestColumns = (usually: 48, ofDeepLayers: 32)
+  /// On one thread tiles of one vector take up to a seventh longer than one of two; a step long enough for two threads makes
+  /// up for it by a fourth to a third.
+  private static let fewestColumns = (usually: 48, ofDeepLayers: 17)
   private static let deep = 256
 
   /// The first column of each tile, and the number of columns at the end.
   ///
-  /// Below 48 columns there is one tile (below 32 of a dense layer of 256 `inputs` or more); above, an even number of about
+  /// Below 48 columns there is one tile (up to 16 of a dense layer of 256 `inputs` or more); above, an even number of about
   /// equal ones that begin at multiples of 16.
   static func boundaries(columns: Int, inputs: Int = 0) -> [Int] {
     guard columns >= (inputs >= deep ? fewestColumns.ofDeepLayers : fewestColumns.usually) else { return [0, columns] }
