@@ -35,6 +35,16 @@ struct NetworkParityTests {
     try check([9, 33, width, 5], [[nil, .relu], [.relu, nil], []], batch: batch)
   }
 
+  /// Widths that nobody thought of.
+  @Test("Drawn shapes", arguments: 0..<24)
+  func drawnShapes(seed: UInt64) throws {
+    var generator = Philox(seed: seed, purpose: "drawn shapes")
+    func below(_ limit: Int) -> Int { Int(generator.nextInteger(below: limit)) }
+    func width() -> Int { 1 + below([20, 130, 300, 600][below(4)]) }
+    let shape = [1 + below(400), width(), width(), 2 + below(40)]
+    try check(shape, [[nil, .sigmoid], [.tanh, nil], []], batch: 3 + below(24))
+  }
+
   /// `operations` of each layer: an activation, or nil for a normalization.
   private func check(_ shape: [Int], _ operations: [[ElementwiseActivation?]], batch: Int) throws {
     var generator = Philox(seed: 11, purpose: "parity", index: UInt64(shape[1] * 100 + batch))
