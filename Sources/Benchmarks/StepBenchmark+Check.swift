@@ -15,9 +15,9 @@ extension StepBenchmark {
   /// One step of each variant on one batch, against textbook loops in Double: loss, gradients and updated parameters.
   ///
   /// An error of a gradient is relative to the largest gradient of its parameter, or to a 2¹⁰th of the network's largest
-  /// where that is more: two samples become ±1 whatever they are, and what is left of a gradient are roundings. An error of an updated weight is
-  /// relative to the parameter's largest update and weighed with the weight's share in the largest gradient: an
-  /// optimizer that divides by a gradient's size magnifies the relative errors of small ones.
+  /// where that is more: two samples become ±1 whatever they are, and what is left of a gradient are roundings. An error
+  /// of an updated weight is relative to the parameter's largest update and weighed with the weight's share in the
+  /// largest gradient: an optimizer that divides by a gradient's size magnifies the relative errors of small ones.
   func check<Scalar: NetworkScalar>(
     _ model: Sequential<Scalar>, _ data: ImageDataset, _ suites: BenchmarkSuites
   ) throws -> StepCheck {

@@ -51,9 +51,11 @@
     _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>
   ) {
     let ofVectors = smaller(y.columns, w.wholeVectors * columnsOfVector)
-    lam_multiply_bytes(
-      x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), w.digits, w.units, Scalar(scale), y.base,
-      Int64(y.stride), Int64(ofVectors))
+    if ofVectors > 0 {
+      lam_multiply_bytes(
+        x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), w.digits, w.units, Scalar(scale), y.base,
+        Int64(y.stride), Int64(ofVectors))
+    }
     if y.columns > ofVectors {
       lam_multiply_strips(
         x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), digits(of: w, w.wholeVectors), w.units + ofVectors,
@@ -69,8 +71,10 @@
     let strips = DigitColumns<Scalar>.strips(columns: y.columns)
     let whole = strips == 0 ? z.vectors : z.vectors - 1
     var (batch, columns) = (byteColumns(x), digitColumns(z, 0..<whole))
-    lam_byte_gradient(
-      &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride), lines)
+    if whole > 0 {
+      lam_byte_gradient(
+        &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride), lines)
+    }
     if strips > 0 {
       columns = digitColumns(z, whole..<z.vectors)
       lam_byte_strip_gradient(

@@ -57,6 +57,17 @@ private let kernels = table.byteProducts
     return DigitColumns(digits: digits, units: units, vectors: vectors, groups: (rows + 3) / 4, columns: columns)
   }
 
+  /// Requests for up to seven rows of a hundred bytes, in an order of their own; never freed.
+  private func lineRequests(rows: Int) -> UnsafeMutablePointer<LineRequests> {
+    let bytes = UnsafeMutableRawPointer.allocate(byteCount: 700, alignment: 64)
+    let order = UnsafeMutableBufferPointer<Int32>.allocate(capacity: 7)
+    _ = order.initialize(from: [6, 0, 3, 1, 2, 5, 4])
+    let requests = UnsafeMutablePointer<LineRequests>.allocate(capacity: 1)
+    requests.initialize(
+      to: LineRequests(base: bytes, bytesPerRow: 100, indices: UnsafePointer(order.baseAddress!), count: rows))
+    return requests
+  }
+
   /// Where `columns` of a kernel count, the last ones may lie as strips.
   private func apart(_ matrix: TestMatrix<Float>, columns: Int? = nil) -> DigitColumns<Float> {
     let result = digits(rows: matrix.view.rows, vectors: matrix.view.columns / 16, columns: columns)
@@ -253,26 +264,17 @@ private let kernels = table.byteProducts
         largest.initialize(repeating: 0, count: vectors * 16)
         var fits = false
         // In two calls, the first of which asks for lines.
-        let bytes = [UInt8](repeating: 0, count: 700)
-        let order: [Int32] = [6, 0, 3]
-        bytes.withUnsafeBytes { bytes in
-          order.withUnsafeBufferPointer { order in
-            let requests = UnsafeMutablePointer<LineRequests>.allocate(capacity: 1)
-            requests.initialize(
-              to: LineRequests(base: bytes.baseAddress!, bytesPerRow: 100, indices: order.baseAddress!, count: 3))
-            let all = requests.pointee.left
-            let cut = min(16, inputs)
-            for block in [0..<cut, cut..<inputs] where !block.isEmpty {
-              let place = start.pointer + block.lowerBound * vectors * 16
-              fits = kernels.gradientAdam!(
-                x.batch, z, 0.01, block.lowerBound, block.count, place, place + size, place + 2 * size, kernel,
-                largest,
-                alpha, 0.9, 0.999, 1e-7, decay, block.lowerBound == 0 ? requests : nil)
-            }
-            let ofVectors = kernel.wholeVectors > 0 ? cut / 4 * kernel.wholeVectors + 1 : 0
-            #expect(requests.pointee.left == max(0, all - ofVectors - (kernel.strips > 0 ? (cut + 15) / 16 * 4 : 0)))
-          }
+        let requests = lineRequests(rows: 3)
+        let all = requests.pointee.left
+        let cut = min(16, inputs)
+        for block in [0..<cut, cut..<inputs] where !block.isEmpty {
+          let place = start.pointer + block.lowerBound * vectors * 16
+          fits = kernels.gradientAdam!(
+            x.batch, z, 0.01, block.lowerBound, block.count, place, place + size, place + 2 * size, kernel, largest,
+            alpha, 0.9, 0.999, 1e-7, decay, block.lowerBound == 0 ? requests : nil)
         }
+        let ofVectors = kernel.wholeVectors > 0 ? cut / 4 * kernel.wholeVectors + 1 : 0
+        #expect(requests.pointee.left == max(0, all - ofVectors - (kernel.strips > 0 ? (cut + 15) / 16 * 4 : 0)))
         for row in 0..<3 * inputs {
           for column in 0..<vectors * 16 {
             #expect(start[row, column].bitPattern == expected[row, column].bitPattern)
@@ -313,22 +315,13 @@ private let kernels = table.byteProducts
 
   @Test func gradientAsksForLines() {
     let x = Bytes(samples: 8, columns: 20)
-    let bytes = [UInt8](repeating: 0, count: 700)
-    let order: [Int32] = [6, 0, 3, 1, 2, 5, 4]
     for (units, asked) in [(32, 10), (20, 13), (3, 8)] {
       let z = apart(matrix(8, (units + 15) / 16 * 16, used: units))
       let y = TestMatrix<Float>(20, 32)
-      bytes.withUnsafeBytes { bytes in
-        order.withUnsafeBufferPointer { order in
-          let requests = UnsafeMutablePointer<LineRequests>.allocate(capacity: 1)
-          requests.initialize(
-            to: LineRequests(base: bytes.baseAddress!, bytesPerRow: 100, indices: order.baseAddress!, count: 7))
-          let all = requests.pointee.left
-          kernels.gradient!(x.batch, z, 1, 0, y.view.columns(0..<units), requests)
-          #expect(requests.pointee.left == all - asked)
-          requests.deallocate()
-        }
-      }
+      let requests = lineRequests(rows: 7)
+      let all = requests.pointee.left
+      kernels.gradient!(x.batch, z, 1, 0, y.view.columns(0..<units), requests)
+      #expect(requests.pointee.left == all - asked)
     }
   }
 
@@ -382,45 +375,6 @@ private let kernels = table.byteProducts
       }
       for row in 0..<20 {
         for column in 0..<16 { #expect(gradient[row, column].isNaN == (column == 3)) }
-      }
-    }
-  }
-
-  // MARK: Floats that are bytes
-
-  /// What `recognize` makes of `values`; the memory around holds 99.
-  private func recognized(_ values: [Float]) -> (isBytes: Bool, bytes: [UInt8]) {
-    var bytes = [UInt8](repeating: 99, count: (values.count + 15) / 16 * 16 + 16)
-    let isBytes = kernels.recognize!(values, values.count, &bytes)
-    #expect(bytes.suffix(16).allSatisfy { $0 == 99 }, "written past the last vector")
-    return (isBytes, bytes.dropLast(16))
-  }
-
-  @Test func everyByteOver255IsRecognized() {
-    for count in [1, 15, 16, 17, 63, 64, 65, 130, 256, 784] {
-      let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 * 37 + count) }
-      for scaled in [bytes.map { Float($0) / 255 }, bytes.map { Float($0) * (1 / 255) }] {
-        let result = recognized(scaled)
-        #expect(result.isBytes)
-        #expect(Array(result.bytes.prefix(count)) == bytes)
-        #expect(result.bytes.dropFirst(count).allSatisfy { $0 == 0 })
-      }
-    }
-  }
-
-  @Test func nothingElseIsRecognized() {
-    let images = (0...255).map { Float($0) }.flatMap { [$0 / 255, $0 * (1 / 255)] }
-    let neighbours = images.flatMap { [$0.nextUp, $0.nextDown] }.filter { !images.contains($0) }
-    #expect(neighbours.count > 256)
-    let others: [Float] = [
-      -1 / 255, 256 / 255, 257 * (1 / 255), 512 / 255, -256 / 255, 65_536 / 255, 1e20, -1e20, .infinity, -.infinity,
-      .nan, 0.5, 0.1,
-    ]
-    for (index, value) in (neighbours + others).enumerated() {
-      for count in [1, 17, 64, 200] {
-        var values = (0..<count).map { Float($0 % 256) / 255 }
-        values[index % count] = value
-        #expect(!recognized(values).isBytes, "\(value) among \(count)")
       }
     }
   }

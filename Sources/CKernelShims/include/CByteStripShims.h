@@ -145,7 +145,17 @@ LAM_BYTES_INLINE lam_integers lam_sums_of_columns(const lam_integers sum[4]) {
   return __builtin_shufflevector(a, b, LAM_PAIRS_LOW) + __builtin_shufflevector(a, b, LAM_PAIRS_HIGH);
 }
 
-/// Defines NAME: up to ROWS rows of bytes, a multiple of four, times a strip; `columns` of it are written.
+/// Stores the first `columns` of a row of a strip.
+LAM_BYTES_INLINE void lam_store_row_of_strip(float *to, const float *row, int64_t columns) {
+  if (columns >= LAM_STRIP_COLUMNS) {
+    *(lam_four_floats *)to = *(const lam_four_floats *)row;
+    return;
+  }
+  if (columns & 2) __builtin_memcpy(to, row, 8);
+  if (columns & 1) to[columns & 2] = row[columns & 2];
+}
+
+/// Defines NAME: at most ROWS rows of bytes (ROWS a multiple of four) times a strip, of which `columns` are written.
 #define LAM_DEFINE_STRIP_PRODUCT(NAME, ROWS)                                                                           \
   LAM_BYTES_APART void NAME(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t blocks, const int8_t *digits,    \
                             lam_vector unit, float *y, int64_t y_stride, int64_t columns) {                            \
@@ -172,10 +182,7 @@ LAM_BYTES_INLINE lam_integers lam_sums_of_columns(const lam_integers sum[4]) {
       float four[LAM_LANES];                                                                                           \
       lam_store(four, value);                                                                                          \
       LAM_UNROLL for (int r = 0; r < 4; ++r) {                                                                         \
-        float *const to = y + (first + r) * y_stride;                                                                  \
-        if (first + r >= rows) continue;                                                                               \
-        if (columns >= 4) *(lam_four_floats *)to = *(const lam_four_floats *)(four + 4 * r);                           \
-        else for (int64_t c = 0; c < columns; ++c) to[c] = four[4 * r + c];                                            \
+        if (first + r < rows) lam_store_row_of_strip(y + (first + r) * y_stride, four + 4 * r, columns);               \
       }                                                                                                                \
     }                                                                                                                  \
   }

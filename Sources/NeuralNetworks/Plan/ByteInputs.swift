@@ -46,8 +46,8 @@ final class ByteInputs<Scalar: NetworkScalar> {
 
   /// The least inputs for which it is worth the while.
   private static var fewestInputs: Int { 64 }
-  /// The least samples for which it is worth the while, and where a pass of its own writes the digits.
-  private static var fewestSamples: (else: Int, renewingDigits: Int) { (24, 32) }
+  /// The least samples for which it is worth the while: usually, and where a pass of its own writes the digits.
+  private static var fewestSamples: (usually: Int, renewingDigits: Int) { (24, 32) }
 
   /// Nil where the CPU has no such products, or the network does not begin with a dense layer that alone reads its inputs.
   init?(
@@ -115,7 +115,7 @@ final class ByteInputs<Scalar: NetworkScalar> {
     _ inputs: BatchSource<Scalar>.Inputs, samples: Int, renewsDigits: Bool, weightsVersion: Int
   ) -> Bool {
     guard case .bytes(_, let scale, let offset) = inputs, offset == 0, scale.isFinite,
-      samples >= (renewsDigits ? Self.fewestSamples.renewingDigits : Self.fewestSamples.else)
+      samples >= (renewsDigits ? Self.fewestSamples.renewingDigits : Self.fewestSamples.usually)
     else { return false }
     self.scale = scale
     if version != weightsVersion {

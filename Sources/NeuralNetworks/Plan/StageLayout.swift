@@ -124,8 +124,7 @@ struct StageLayout {
     outputColumns = operation.outputShape[operation.outputShape.count - 1]
     inputRowsPerSample = operation.inputShape.dropLast().reduce(1, *)
     outputRowsPerSample = operation.outputShape.dropLast().reduce(1, *)
-    var inputs = 0
-    if case .dense = core { inputs = inputColumns }
+    let inputs = if case .dense = core { inputColumns } else { 0 }
     boundaries = TileGrid.boundaries(columns: outputColumns, inputs: inputs)
   }
 

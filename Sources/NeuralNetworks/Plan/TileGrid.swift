@@ -6,7 +6,7 @@ enum TileGrid {
   /// Widest tile: 64 columns, so that a tile's rows are whole cache lines and products keep a long inner dimension.
   static let width = 64
 
-  /// The least columns of two tiles, and those of a dense layer that has so many inputs.
+  /// The least columns of two tiles: usually, and of a dense layer of `deep` inputs or more.
   ///
   /// On one thread tiles of one vector take up to a seventh longer than one of two; a step long enough for two threads makes
   /// up for it by a fourth to a third.
