@@ -41,6 +41,79 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
 // and take as long as a small one.
 #define LAM_APART static __attribute__((noinline, unused))
 
+#ifdef LAMINA_SIX_ROWS
+
+/// Keeps a pointer as it is, whatever else the compiler could count with.
+#define LAM_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
+
+/// Asks for part of the rows after a block of six: the half of it that `left` names, or all of it once a line.
+#ifdef LAMINA_DOUBLE
+#define LAM_ASK_FOR_ROWS                                                                                               \
+  LAM_UNROLL for (int r = 0; r < 3; ++r) {                                                                             \
+    __builtin_prefetch(x + (6 + r) * x_stride, 0, 2);                                                                  \
+    __builtin_prefetch(third + (6 + r) * x_stride, 0, 2);                                                              \
+  }
+#else
+#define LAM_ASK_FOR_ROWS                                                                                               \
+  {                                                                                                                    \
+    const lam_scalar *half = (left & 8 ? x : third) + 6 * x_stride;                                                    \
+    LAM_UNROLL for (int r = 0; r < 3; ++r) __builtin_prefetch(half + r * x_stride, 0, 2);                              \
+  }
+#endif
+
+/// One term: `ahead` beyond where x and w have come to.
+#define LAM_ADD_PANEL_TERM(ROWS, PANELS, VECTORS, ahead)                                                               \
+  {                                                                                                                    \
+    lam_vector row[PANELS * VECTORS];                                                                                  \
+    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                              \
+      row[v] = lam_load(w + (v / VECTORS) * panel + ((ahead) * VECTORS + v % VECTORS) * LAM_LANES);                    \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      const lam_vector factor = (lam_vector)(r < 3 ? x[r * x_stride + (ahead)] : third[(r - 3) * x_stride + (ahead)]); \
+      LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) sum[r][v] = lam_multiply_add(factor, row[v], sum[r][v]);   \
+    }                                                                                                                  \
+  }
+
+/// Defines NAME: y = x·W for ROWS rows and PANELS panels of VECTORS vectors, of which `columns` columns are stored.
+///
+/// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and its
+/// column of W alone. Eight terms are written out, as in CSixRowShims.h. A block of six asks for the rows after it: of a
+/// large batch they come from memory.
+#define LAM_DEFINE_PANEL_PRODUCT(NAME, ROWS, PANELS, VECTORS)                                                          \
+  LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth, lam_scalar *y,       \
+                       int64_t y_stride, int64_t columns) {                                                            \
+    lam_vector sum[ROWS][PANELS * VECTORS];                                                                            \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
+    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) sum[r][v] = (lam_vector)(lam_scalar)0;                       \
+    const int64_t panel = depth * (VECTORS * LAM_LANES);                                                               \
+    const lam_scalar *third = x + 3 * x_stride;                                                                        \
+    int64_t left = depth;                                                                                              \
+    for (; left >= 8; left -= 8) {                                                                                     \
+      if (ROWS == 6) LAM_ASK_FOR_ROWS                                                                                  \
+      LAM_UNROLL for (int i = 0; i < 8; ++i) LAM_ADD_PANEL_TERM(ROWS, PANELS, VECTORS, i)                              \
+      w += 8 * VECTORS * LAM_LANES;                                                                                    \
+      x += 8;                                                                                                          \
+      third += 8;                                                                                                      \
+      LAM_KEEP(w);                                                                                                     \
+      LAM_KEEP(x);                                                                                                     \
+      LAM_KEEP(third);                                                                                                 \
+    }                                                                                                                  \
+    for (; left > 0; --left) {                                                                                         \
+      LAM_ADD_PANEL_TERM(ROWS, PANELS, VECTORS, 0)                                                                     \
+      w += VECTORS * LAM_LANES;                                                                                        \
+      ++x;                                                                                                             \
+      ++third;                                                                                                         \
+    }                                                                                                                  \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
+    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) {                                                            \
+      lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
+      const int64_t rest = columns - v * LAM_LANES;                                                                    \
+      if (rest >= LAM_LANES) lam_store(to, sum[r][v]);                                                                 \
+      else if (rest > 0) lam_store_first(to, sum[r][v], rest);                                                         \
+    }                                                                                                                  \
+  }
+
+#else
+
 /// Defines NAME: y = x·W for ROWS rows and PANELS panels of VECTORS vectors, of which `columns` columns are stored.
 ///
 /// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and
@@ -74,6 +147,8 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
       else if (rest > 0) lam_store_first(to, sum[r][v], rest);                                                         \
     }                                                                                                                  \
   }
+
+#endif
 
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_row, 1, LAM_ROW_PANELS, LAM_PANEL_VECTORS)
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_half_row, 1, LAM_ROW_PANELS / 2, LAM_PANEL_VECTORS)
