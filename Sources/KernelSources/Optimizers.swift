@@ -4,19 +4,12 @@ import KernelInterface
 // Every update is one function over vectors, applied to whole vectors and, padded, to the tail: the result of an
 // element does not depend on where a parameter store is cut.
 
-// Divisions are products with a reciprocal: with AVX-512 the divider would take longer than the memory.
+// With AVX-512 divisions are products with a reciprocal: the divider would take longer than the memory.
 
-/// Keeps an infinite divisor, of a gradient whose square overflows, within the reciprocal's range.
-#if LAMINA_DOUBLE
-  private let largestDivisor = 1e200
-#else
-  private let largestDivisor = 1e30
-#endif
-
-/// x/divisor, for a divisor above 0.
+/// x/divisor, for a divisor above 0, which is kept within the reciprocal's range where a gradient's square overflows.
 @inline(__always)
 private func quotient(_ x: Vector, _ divisor: Vector) -> Vector {
-  x * lam_reciprocal(lam_min(divisor, constant(largestDivisor)))
+  x * lam_reciprocal(lam_min(divisor, splat(Scalar(LAM_LARGEST_DIVISOR))))
 }
 
 // MARK: SGD
@@ -100,8 +93,7 @@ extension lam_adam_step {
 
   @inline(__always)
   func weights(_ w: Vector, _ m: Vector, _ v: Vector, decays: Bool) -> Vector {
-    let divisor = lam_min(lam_sqrt(v) + splat(epsilon), constant(largestDivisor))
-    return lam_add_quotient(w, splat(decay), splat(alpha) * m, divisor, decays)
+    lam_add_quotient(w, splat(decay), splat(alpha) * m, lam_sqrt(v) + splat(epsilon), decays)
   }
 }
 

@@ -247,8 +247,7 @@ LAM_BYTES_INLINE lam_row_update lam_move_moments(const lam_adam_step *step, lam_
 }
 /// The new weights.
 LAM_BYTES_INLINE lam_vector lam_new_weights(const lam_adam_step *step, lam_row_update row, lam_vector w, bool decays) {
-  const lam_vector divisor = lam_min(row.root + (lam_vector)step->epsilon, (lam_vector)1e30f);
-  return lam_add_quotient(w, (lam_vector)step->decay, row.scaled_first, divisor, decays);
+  return lam_add_quotient(w, (lam_vector)step->decay, row.scaled_first, row.root + (lam_vector)step->epsilon, decays);
 }
 
 /// Updates the four rows that wait, beside the products of most groups: each row in two parts and its digits in a third,
