@@ -6,6 +6,9 @@ public final class LayerProductKernels<Scalar>: @unchecked Sendable {
   /// over the depth in order, in up to eight parts where y has few rows: the bits depend on the shape alone.
   public var multiply: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
+  /// Whether BLAS comes as near to the FMA peak as `multiply` where a whole tile of Float is deep and the rows are many.
+  public var leavesDeepTilesToBLAS = false
+
   /// `(z, tiles, count, columns, y)`: y = z·Wᵀ[:, columns], W's columns cut into `count` tiles.
   ///
   /// A tile's rows are at most 64 columns and lie without gaps as whole vectors, zeros after the last column; z's columns

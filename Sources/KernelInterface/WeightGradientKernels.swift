@@ -10,6 +10,14 @@ public final class WeightGradientKernels<Scalar>: @unchecked Sendable {
   /// of the samples.
   public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
+  /// `(x, z, y, requests)`: the same for up to 64 samples, y = xᵀ·z, to the bit; meanwhile lines of `requests` are asked
+  /// for, one with every eight samples of a tile of 6 rows and 64 bytes at most, until none is left.
+  public var transposedProductAsking: ProductAsking?
+
+  /// The form of `transposedProductAsking`.
+  public typealias ProductAsking =
+    @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, UnsafeMutablePointer<LineRequests>) -> Void
+
   /// `(x, z, partial, w, m, v, sums, alpha, beta1, beta2, epsilon, decay, requests)`: Adam on w with the gradient xᵀ·z + partial.
   ///
   /// w, m and v are inputs × units without gaps, as are `partial` (nil: zeros) and y above; `sums` holds 16 vectors of 64

@@ -56,7 +56,13 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.weightGradients.transposedProductAdam = transposedProductAdam
     table.layerProducts.multiply = multiplyLayer
     table.layerProducts.multiplyByTransposed = multiplyByTransposedLayer
+    table.layerProducts.leavesDeepTilesToBLAS = true
   }
+  #if LAMINA_SIX_ROWS
+    table.weightGradients.transposedProduct = gradientSixRows
+    table.weightGradients.transposedProductAsking = gradientSixRowsAsking
+    table.layerProducts.multiply = multiplySixRows
+  #endif
 
   #if LAMINA_BYTE_PRODUCTS
     table.byteProducts.gather = gatherByteRows

@@ -72,7 +72,7 @@ public enum TiledProduct {
 
   /// The size of about equal pieces of `count`, none above `limit` but for rounding down to `multiple`.
   @inlinable @inline(__always)
-  static func piece(of count: Int, atMost limit: Int, multiple: Int) -> Int {
+  public static func piece(of count: Int, atMost limit: Int, multiple: Int) -> Int {
     if count <= limit { return count }
     let pieces = (count + limit - 1) / limit
     let size = ((count + pieces - 1) / pieces + multiple - 1) / multiple * multiple

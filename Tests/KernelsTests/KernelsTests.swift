@@ -18,13 +18,21 @@ import Testing
   private func expectFilled<S>(_ table: KernelTable<S>, _ what: String) {
     let groups = Mirror(reflecting: table).children.filter { Mirror(reflecting: $0.value).displayStyle == .class }
     #expect(groups.count >= 9)
-    // Register tiles pay with 32 vector registers only; elsewhere BLAS makes those products.
-    let wide = ["weightGradients", "layerProducts"]
+    // Register tiles: all kinds with 32 registers of 64 bytes, those of six rows with sixteen of 32; else BLAS multiplies.
+    let tiles = ["weightGradients", "layerProducts"]
     let hasBytes = S.self == Float.self && table.instructionSet == "avx512" && lamina_cpu_has_avx512_vnni()
-    for group in groups where !wide.contains(group.label ?? "") || table.instructionSet == "avx512" {
+    for group in groups where !tiles.contains(group.label ?? "") {
       if group.label == "byteProducts" && !hasBytes { continue }
       expectFilled(group.value, "\(what).\(group.label ?? "?")")
     }
+    let (gradients, products) = (table.weightGradients, table.layerProducts)
+    let (isWide, isNarrow) = (table.instructionSet == "avx512", table.instructionSet == "avx2")
+    #expect((gradients.transposedProduct != nil) == (isWide || isNarrow), "\(what)")
+    #expect((gradients.transposedProductAsking != nil) == isNarrow, "\(what)")
+    #expect((gradients.transposedProductAdam != nil) == isWide, "\(what)")
+    #expect((products.multiply != nil) == (isWide || isNarrow), "\(what)")
+    #expect((products.multiplyByTransposed != nil) == isWide, "\(what)")
+    #expect(products.leavesDeepTilesToBLAS == isWide, "\(what)")
   }
 
   @Test(arguments: supportedSets) func everyKernelIsInstalled(set: InstructionSet) {

@@ -148,7 +148,7 @@ LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, int64_t a
 
 #else
 
-// Never called: a build with fewer registers leaves such products to BLAS.
+// Never called: a build with fewer registers has those of CSixRowShims.h, or leaves such products to BLAS.
 #define LAM_NO_GRADIENT(NAME)                                                                                          \
   LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,  \
                        lam_scalar *y, int64_t y_stride) {}

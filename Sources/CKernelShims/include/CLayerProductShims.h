@@ -207,7 +207,7 @@ LAM_INLINE void lam_multiply_half_tile(int64_t whole, int64_t pairs, const lam_s
 
 #else
 
-// Never called: a build with fewer registers leaves such products to BLAS.
+// Never called: a build with fewer registers has those of CSixRowShims.h, or leaves such products to BLAS.
 #define LAM_TILE_DISPATCH(VECTORS, ALL)                                                                                \
   LAM_INLINE void lam_multiply_tile_##VECTORS(int64_t rows, const lam_scalar *x, int64_t x_stride,                     \
                                               const lam_scalar *w, int64_t w_stride, int64_t depth, lam_scalar *y,     \

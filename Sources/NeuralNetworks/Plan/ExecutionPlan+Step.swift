@@ -307,8 +307,7 @@ extension ExecutionPlan {
     let target = MatrixView(base: gradient, rows: block.count, columns: width)
     guard let adam = update?.adam, let fused = products.transposedWithAdam, products.isWholeVectors(width)
     else {
-      prefetch?.advance(weights: block.count * width)
-      products.multiplyTransposed(x, z.columns(0..<tile.columns.count), into: target)
+      products.multiplyTransposed(x, z.columns(0..<tile.columns.count), into: target, &prefetch)
       update?.apply(
         to: store, start: offset, count: block.count * width, gradients: gradient, kernels: table.optimizers)
       return

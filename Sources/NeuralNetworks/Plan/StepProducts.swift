@@ -2,7 +2,8 @@ import Kernels
 import LinearAlgebra
 
 /// The products of a step: BLAS in small pieces, but for register tiles of our own where this CPU has them and they are
-/// faster: the gradient of a kernel, which Adam goes along with, and products too small, too narrow or too shallow for BLAS.
+/// faster: with AVX-512 the gradient of a kernel, which Adam goes along with, and products too small, too narrow or too
+/// shallow for BLAS; with AVX2 all of them.
 ///
 /// Which kernel computes a product, and how it is cut, follows from the shape alone. Copied out of the table so that a
 /// call touches no shared reference count.
@@ -12,18 +13,23 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   private let layer: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
   // Asked once: to compare a function with nil allocates in a debug build.
   private let hasTiles: Bool
+  private let leavesDeepTilesToBLAS: Bool
   private let dots: (@Sendable (Matrix, UnsafePointer<Matrix>, Int, Range<Int>, Matrix) -> Void)?
   private let transpose: @Sendable (Matrix, Matrix) -> Void
   private let transposed: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
+  /// A gradient of few samples beside which lines are asked for, where there is one.
+  private let transposedAsking: WeightGradientKernels<Scalar>.ProductAsking?
   /// A product of a transposed matrix with Adam on its result, where there is one.
   let transposedWithAdam: WeightGradientKernels<Scalar>.ProductAdam?
 
   package init(_ table: KernelTable<Scalar>) {
     layer = table.layerProducts.multiply
     hasTiles = table.layerProducts.multiply != nil
+    leavesDeepTilesToBLAS = table.layerProducts.leavesDeepTilesToBLAS
     dots = table.layerProducts.multiplyByTransposed
     transpose = table.layout.transpose
     transposed = table.weightGradients.transposedProduct
+    transposedAsking = table.weightGradients.transposedProductAsking
     transposedWithAdam = table.weightGradients.transposedProductAdam
   }
 
@@ -48,8 +54,12 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
         transposeA: false, transposeB: false, m: x.rows, n: w.columns, k: w.rows, x.base, x.stride, w.base, w.stride,
         accumulate: false, y.base, y.stride)
     }
-    // The pieces of BLAS's small products: the parts of a long sum are rounded less often.
-    let (rows, depth) = TiledProduct.pieces(m: x.rows, n: w.columns, k: w.rows)
+    // In pieces the parts of a long sum are rounded less often: those of BLAS's small products, or, of tiles that fetch W
+    // themselves, all rows and as much of W as leaves most of the L2 cache to x.
+    let (rows, depth) =
+      leavesDeepTilesToBLAS
+      ? TiledProduct.pieces(m: x.rows, n: w.columns, k: w.rows)
+      : (x.rows, TiledProduct.piece(of: w.rows, atMost: 512, multiple: 8))
     var row = 0
     while row < x.rows {
       let range = row..<min(row + rows, x.rows)
@@ -65,12 +75,12 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
 
   /// Whether BLAS's pieces come as near to the FMA peak as our tiles: many rows, and a whole tile that is deep.
   ///
-  /// Measured in Float: from 32 rows × 64 columns × 256 on within 2 %, below it up to a third slower; in Double our tiles
+  /// Measured with AVX-512 in Float: from 32 rows × 64 columns × 256 on within 2 %, below it up to a third slower; in Double our tiles
   /// are ahead by 10 % there too.
   @inline(__always)
   private func suitsBLAS(_ x: Matrix, _ w: Matrix, _ y: Matrix) -> Bool {
-    MemoryLayout<Scalar>.stride == 4 && x.rows >= 32 && w.columns == TileGrid.width && y.columns == w.columns
-      && w.rows >= 256
+    leavesDeepTilesToBLAS && MemoryLayout<Scalar>.stride == 4 && x.rows >= 32 && w.columns == TileGrid.width
+      && y.columns == w.columns && w.rows >= 256
   }
 
   // MARK: Gradient of the input
@@ -139,6 +149,22 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
       let end = min(sample + TiledProduct.gradientDepth, x.rows)
       transposed(x.rows(sample..<end), z.rows(sample..<end), y, sample > 0)
       sample = end
+    }
+  }
+
+  /// The same where the samples are few; the rows of the next batch are asked for meanwhile.
+  @inline(__always)
+  func multiplyTransposed(_ x: Matrix, _ z: Matrix, into y: Matrix, _ prefetch: inout BatchPrefetch?) {
+    let weights = y.rows * y.columns
+    guard let transposedAsking, isWholeVectors(y.columns), x.rows <= 64 else {
+      prefetch?.advance(weights: weights)
+      return multiplyTransposed(x, z, into: y)
+    }
+    let tile = 6 * 64 / MemoryLayout<Scalar>.stride
+    if prefetch?.isTime(weights: weights, samples: x.rows, tile: tile) == true {
+      withUnsafeMutablePointer(to: &prefetch!.requests) { transposedAsking(x, z, y, $0) }
+    } else {
+      multiplyTransposed(x, z, into: y)
     }
   }
 

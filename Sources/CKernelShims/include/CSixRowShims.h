@@ -1,0 +1,266 @@
+// Register tiles of AVX2, whose sixteen registers hold six rows of one vector (64 bytes: two registers), a row of the
+// other matrix and a factor; included by CKernelShims.h.
+//
+// What bounds these loops is not the multipliers alone but the instructions beside them, most of all where another program
+// runs on the core's second hardware thread: eight loads go with twelve multiply-adds, and nothing else may. So four terms
+// are written out, every address is a register with a multiple of another and a constant, and the compiler is kept from
+// making more pointers of it.
+#pragma once
+#include "CProductShims.h"
+
+#ifdef LAMINA_SIX_ROWS
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"
+
+/// The most rows of a tile.
+LAM_INLINE int64_t lam_six_rows(void) { return 6; }
+
+/// Adds the products of one term to the sums of chain `c`.
+///
+/// Of a product of rows `outer` is the rows' distance in x (the term's is 1), of a gradient 1 (the term's is x's stride).
+#define LAM_ADD_TERM(ROWS, VECTORS, c, x, third, outer, w)                                                             \
+  {                                                                                                                    \
+    lam_vector row[VECTORS];                                                                                           \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load((w) + v * LAM_LANES);                               \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      const lam_vector factor = (lam_vector)(r < 3 ? (x)[r * (outer)] : (third)[(r - 3) * (outer)]);                   \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = lam_multiply_add(factor, row[v], sum[c][r][v]);      \
+    }                                                                                                                  \
+  }
+
+#define LAM_ZERO_SUMS(ROWS, VECTORS, CHAINS)                                                                           \
+  lam_vector sum[CHAINS][ROWS][VECTORS];                                                                               \
+  LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                          \
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
+  LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = (lam_vector)(lam_scalar)0;
+
+/// Into chain 0, neighbours first.
+#define LAM_ADD_CHAINS(ROWS, VECTORS, CHAINS)                                                                          \
+  LAM_UNROLL for (int step = 1; step < CHAINS; step *= 2)                                                              \
+  LAM_UNROLL for (int c = 0; c + step < CHAINS; c += 2 * step)                                                         \
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
+  LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] += sum[c + step][r][v];
+
+// MARK: y = x·W
+
+/// Asks for two of the rows after a block of six: another pair beside each four terms, whose line they share.
+#define LAM_ASK_FOR_X                                                                                                  \
+  {                                                                                                                    \
+    const lam_scalar *next = x + (6 + ((left >> 1) & 6)) * x_stride;                                                   \
+    lam_prefetch(next);                                                                                                \
+    lam_prefetch(next + x_stride);                                                                                     \
+  }
+/// Asks for W far ahead: its rows lie a tile's width apart, of which prefetchers know the next few.
+#define LAM_ASK_FOR_W LAM_UNROLL for (int i = 0; i < 4; ++i) lam_prefetch(w + (24 + i) * w_stride);
+
+/// Defines NAME: y = x·W, or y += x·W, for ROWS rows and VECTORS vectors of columns, of which the last may be cut off.
+///
+/// The depth is summed in order, every CHAINS-th term into a sum of its own, as the latency of a multiply-add wants where
+/// the rows are few; CHAINS is 1, 2 or 4. ASK stands beside each four terms.
+#define LAM_DEFINE_ROW_PRODUCT(NAME, ROWS, VECTORS, CHAINS, ASK)                                                       \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride, int64_t depth,     \
+                      lam_scalar *y, int64_t y_stride, int64_t last, int adds) {                                       \
+    LAM_ZERO_SUMS(ROWS, VECTORS, CHAINS)                                                                               \
+    const lam_scalar *third = x + 3 * x_stride;                                                                        \
+    const int64_t thrice = 3 * w_stride;                                                                               \
+    int64_t left = depth;                                                                                              \
+    for (; left >= 4; left -= 4) {                                                                                     \
+      ASK                                                                                                              \
+      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w)                                                            \
+      LAM_ADD_TERM(ROWS, VECTORS, 1 % CHAINS, x + 1, third + 1, x_stride, w + w_stride)                                \
+      LAM_ADD_TERM(ROWS, VECTORS, 2 % CHAINS, x + 2, third + 2, x_stride, w + 2 * w_stride)                            \
+      LAM_ADD_TERM(ROWS, VECTORS, 3 % CHAINS, x + 3, third + 3, x_stride, w + thrice)                                  \
+      x += 4;                                                                                                          \
+      third += 4;                                                                                                      \
+      w += 4 * w_stride;                                                                                               \
+      LAM_KEEP(x);                                                                                                     \
+      LAM_KEEP(third);                                                                                                 \
+      LAM_KEEP(w);                                                                                                     \
+    }                                                                                                                  \
+    for (; left > 0; --left) {                                                                                         \
+      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w)                                                            \
+      ++x;                                                                                                             \
+      ++third;                                                                                                         \
+      w += w_stride;                                                                                                   \
+    }                                                                                                                  \
+    LAM_ADD_CHAINS(ROWS, VECTORS, CHAINS)                                                                              \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
+      lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
+      const int64_t columns = v == VECTORS - 1 ? last : LAM_LANES;                                                     \
+      if (adds) sum[0][r][v] += columns == LAM_LANES ? lam_load(to) : lam_load_first(to, columns);                     \
+      if (columns == LAM_LANES) lam_store(to, sum[0][r][v]);                                                           \
+      else lam_store_first(to, sum[0][r][v], columns);                                                                 \
+    }                                                                                                                  \
+  }
+
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_1, 1, 1, 4, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_2, 2, 1, 2, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_3, 3, 1, 2, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_4, 4, 1, 1, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_5, 5, 1, 1, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_6, 6, 1, 1, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_6_asking_for_x, 6, 1, 1, LAM_ASK_FOR_X)
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_5_asking_for_w, 5, 1, 1, LAM_ASK_FOR_W)
+LAM_DEFINE_ROW_PRODUCT(lam_rows_1_6_asking_for_w, 6, 1, 1, LAM_ASK_FOR_W)
+LAM_DEFINE_ROW_PRODUCT(lam_rows_2_1, 1, 2, 2, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_2_2, 2, 2, 1, )
+LAM_DEFINE_ROW_PRODUCT(lam_rows_4_1, 1, 4, 1, )
+
+#define LAM_ROWS_CASE(VECTORS, ROWS)                                                                              \
+  case ROWS: lam_rows_##VECTORS##_##ROWS(x, x_stride, w, w_stride, depth, y, y_stride, last, adds); break;
+/// y = x·W for one vector of columns, of which `last` count, and 1 … 6 rows.
+LAM_INLINE void lam_multiply_six_rows(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                      int64_t w_stride, int64_t depth, lam_scalar *y, int64_t y_stride, int64_t last,
+                                      int adds) {
+  switch (rows) {
+    LAM_ROWS_CASE(1, 1) LAM_ROWS_CASE(1, 2) LAM_ROWS_CASE(1, 3) LAM_ROWS_CASE(1, 4)
+    LAM_ROWS_CASE(1, 5) LAM_ROWS_CASE(1, 6)
+  }
+}
+/// The same for 1 … 6 rows that ask for the rows after them, if they are six, or for W, if they are five or six.
+LAM_INLINE void lam_multiply_asking(int64_t rows, int for_w, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                    int64_t w_stride, int64_t depth, lam_scalar *y, int64_t y_stride, int64_t last,
+                                    int adds) {
+  if (rows == 6 && !for_w) lam_rows_1_6_asking_for_x(x, x_stride, w, w_stride, depth, y, y_stride, last, adds);
+  else if (rows == 6) lam_rows_1_6_asking_for_w(x, x_stride, w, w_stride, depth, y, y_stride, last, adds);
+  else if (rows == 5 && for_w) lam_rows_1_5_asking_for_w(x, x_stride, w, w_stride, depth, y, y_stride, last, adds);
+  else lam_multiply_six_rows(rows, x, x_stride, w, w_stride, depth, y, y_stride, last, adds);
+}
+/// The same for two rows and two vectors.
+LAM_INLINE void lam_multiply_two_rows(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride,
+                                      int64_t depth, lam_scalar *y, int64_t y_stride, int64_t last, int adds) {
+  lam_rows_2_2(x, x_stride, w, w_stride, depth, y, y_stride, last, adds);
+}
+/// The same for one row and two or four vectors.
+LAM_INLINE void lam_multiply_one_row(int64_t vectors, const lam_scalar *x, const lam_scalar *w, int64_t w_stride,
+                                     int64_t depth, lam_scalar *y, int64_t last, int adds) {
+  if (vectors == 4) lam_rows_4_1(x, 0, w, w_stride, depth, y, 0, last, adds);
+  else lam_rows_2_1(x, 0, w, w_stride, depth, y, 0, last, adds);
+}
+
+// MARK: y = xᵀ·z
+
+/// Defines NAME: ROWS rows and one vector of y = xᵀ·z, or y += xᵀ·z, summed in the order of the samples.
+#define LAM_DEFINE_GRADIENT_ROWS(NAME, ROWS)                                                                           \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
+                      lam_scalar *y, int64_t y_stride, int adds) {                                                     \
+    LAM_ZERO_SUMS(ROWS, 1, 1)                                                                                          \
+    if (adds) {                                                                                                        \
+      LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[0][r][0] = lam_load(y + r * y_stride);                             \
+    }                                                                                                                  \
+    const int64_t x_thrice = 3 * x_stride, z_thrice = 3 * z_stride;                                                    \
+    int64_t left = samples;                                                                                            \
+    for (; left >= 4; left -= 4) {                                                                                     \
+      LAM_ADD_TERM(ROWS, 1, 0, x, x + 3, 1, z)                                                                         \
+      LAM_ADD_TERM(ROWS, 1, 0, x + x_stride, x + x_stride + 3, 1, z + z_stride)                                        \
+      LAM_ADD_TERM(ROWS, 1, 0, x + 2 * x_stride, x + 2 * x_stride + 3, 1, z + 2 * z_stride)                            \
+      LAM_ADD_TERM(ROWS, 1, 0, x + x_thrice, x + x_thrice + 3, 1, z + z_thrice)                                        \
+      x += 4 * x_stride;                                                                                               \
+      z += 4 * z_stride;                                                                                               \
+      LAM_KEEP(x);                                                                                                     \
+      LAM_KEEP(z);                                                                                                     \
+    }                                                                                                                  \
+    for (; left > 0; --left) {                                                                                         \
+      LAM_ADD_TERM(ROWS, 1, 0, x, x + 3, 1, z)                                                                         \
+      x += x_stride;                                                                                                   \
+      z += z_stride;                                                                                                   \
+    }                                                                                                                  \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) lam_store(y + r * y_stride, sum[0][r][0]);                               \
+  }
+
+LAM_DEFINE_GRADIENT_ROWS(lam_gradient_rows_1, 1)
+LAM_DEFINE_GRADIENT_ROWS(lam_gradient_rows_2, 2)
+LAM_DEFINE_GRADIENT_ROWS(lam_gradient_rows_3, 3)
+LAM_DEFINE_GRADIENT_ROWS(lam_gradient_rows_4, 4)
+LAM_DEFINE_GRADIENT_ROWS(lam_gradient_rows_5, 5)
+LAM_DEFINE_GRADIENT_ROWS(lam_gradient_rows_6, 6)
+
+#define LAM_GRADIENT_CASE(ROWS)                                                                                        \
+  case ROWS: lam_gradient_rows_##ROWS(x, x_stride, z, z_stride, samples, y, y_stride, adds); break;
+/// 1 … 6 rows and one vector of y = xᵀ·z, or y += xᵀ·z.
+LAM_INLINE void lam_gradient_six_rows(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *z,
+                                      int64_t z_stride, int64_t samples, lam_scalar *y, int64_t y_stride, int adds) {
+  switch (rows) {
+    LAM_GRADIENT_CASE(1) LAM_GRADIENT_CASE(2) LAM_GRADIENT_CASE(3) LAM_GRADIENT_CASE(4) LAM_GRADIENT_CASE(5)
+    LAM_GRADIENT_CASE(6)
+  }
+}
+
+/// The most samples and columns whose z is packed.
+enum { LAM_PACKED_SAMPLES = 128, LAM_PACKED_COLUMNS = 64 };
+
+/// What a product will read next of x and z, asked for a few lines at a time.
+typedef struct {
+  const lam_scalar *x, *z;
+  int64_t x_stride, z_stride, samples;
+  // Of x's lines the first was asked for with the samples before.
+  int64_t rows, columns, line, sample;
+} lam_lines_ahead;
+
+/// Asks for `count` lines: the rest of x's, then of the next samples the first of x and all of z (`columns`, or none).
+///
+/// x's lines lie below each other a row apart, which no prefetcher foresees.
+LAM_INLINE void lam_ask_ahead(lam_lines_ahead *ahead, int64_t count) {
+  for (; count > 0 && ahead->line < ahead->rows; --count) {
+    lam_prefetch(ahead->x + ahead->sample * ahead->x_stride + ahead->line);
+    if (++ahead->sample < ahead->samples) continue;
+    ahead->sample = 0;
+    ahead->line += LAM_LANES;
+  }
+  for (; count > 0 && ahead->sample < ahead->samples && ahead->columns > 0; ++ahead->sample) {
+    const int64_t sample = ahead->samples + ahead->sample;
+    lam_prefetch(ahead->x + sample * ahead->x_stride);
+    for (int64_t column = 0; column < ahead->columns; column += LAM_LANES)
+      lam_prefetch(ahead->z + sample * ahead->z_stride + column);
+    count -= 1 + ahead->columns / LAM_LANES;
+  }
+}
+
+/// All rows and `vectors` vectors of y = xᵀ·z, or y += xᵀ·z; z's vectors lie `apart` scalars from each other.
+///
+/// The lines of x that six rows read stay in the L1 cache while all vectors pass by. With `ahead`, a share of what it names
+/// is asked for before each tile.
+LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z,
+                                   int64_t z_stride, int64_t apart, int64_t vectors, int64_t samples, lam_scalar *y,
+                                   int64_t y_stride, int adds, lam_lines_ahead *ahead) {
+  const int64_t tiles = (rows + 5) / 6 * vectors;
+  // A line holds the columns of 16 rows (8 of doubles); tiles are as many as make each share a few lines.
+  const int64_t share = ahead ? samples * (rows / LAM_LANES + 1 + ahead->columns / LAM_LANES) / tiles + 1 : 0;
+  for (int64_t row = 0; row < rows; row += 6) {
+    const int64_t count = rows - row < 6 ? rows - row : 6;
+    for (int64_t v = 0; v < vectors; ++v) {
+      if (ahead) lam_ask_ahead(ahead, share);
+      lam_gradient_six_rows(count, x + row, x_stride, z + v * apart, z_stride, samples, y + row * y_stride + v * LAM_LANES,
+                            y_stride, adds);
+    }
+  }
+}
+
+/// The same for z as it lies; with `asks`, x is asked for ahead.
+LAM_APART void lam_gradient(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z, int64_t z_stride,
+                            int64_t vectors, int64_t samples, lam_scalar *y, int64_t y_stride, int adds, int asks) {
+  lam_lines_ahead ahead = {x, z, x_stride, z_stride, samples, rows, 0, LAM_LANES, 0};
+  lam_gradient_tiles(x, x_stride, rows, z, z_stride, LAM_LANES, vectors, samples, y, y_stride, adds, asks ? &ahead : 0);
+}
+
+/// The same for z copied into panels first, whose rows otherwise share few lines of the L1 cache; with `asks`, x and the
+/// next samples are asked for ahead.
+LAM_APART void lam_gradient_packed(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z,
+                                   int64_t z_stride, int64_t vectors, int64_t samples, lam_scalar *y, int64_t y_stride,
+                                   int adds, int asks) {
+  lam_scalar panels[LAM_PACKED_SAMPLES * LAM_PACKED_COLUMNS] __attribute__((aligned(64)));
+  for (int64_t i = 0; i < samples; ++i) {
+    for (int64_t v = 0; v < vectors; ++v)
+      lam_store(panels + (v * samples + i) * LAM_LANES, lam_load(z + i * z_stride + v * LAM_LANES));
+  }
+  // Where sums go on from earlier samples, more are likely to come.
+  lam_lines_ahead ahead = {x, z, x_stride, z_stride, samples, rows, adds ? vectors * LAM_LANES : 0, LAM_LANES, 0};
+  lam_gradient_tiles(x, x_stride, rows, panels, LAM_LANES, samples * LAM_LANES, vectors, samples, y, y_stride, adds,
+                     asks ? &ahead : 0);
+}
+
+#pragma clang diagnostic pop
+
+#endif

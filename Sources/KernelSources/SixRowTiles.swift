@@ -1,0 +1,104 @@
+// A layer's products in register tiles of six rows and one vector, for instruction sets with sixteen registers and a fused
+// multiply-add (AVX2). BLAS packs its operands there, which takes as long as half of a small product.
+
+#if LAMINA_SIX_ROWS
+
+  internal import CKernelShims
+  import KernelInterface
+
+  /// y = x·w, or y += x·w.
+  ///
+  /// The rows of a block stay in the L1 cache while all vectors of w's columns pass by.
+  func multiplySixRows(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool) {
+    let most = Int(lam_six_rows())
+    // Blocks of about equal size: a last one of few rows would wait for the latency of its sums. Divisions take as long as a
+    // small product.
+    var blocks = x.rows <= most ? 1 : (x.rows &+ most &- 1) / most
+    // W comes from beyond the L1 cache to the first block, x beyond the L2 cache to each.
+    let asksForX = x.rows &* x.stride &* MemoryLayout<Scalar>.stride > 1 << 19
+    let asksForW = x.rows > 2 &* most
+    var row = 0
+    while row < x.rows {
+      let left = x.rows &- row
+      let rows = blocks <= 1 ? left : (left &+ blocks &- 1) / blocks
+      let range = row..<row &+ rows
+      multiplyBlock(x.rows(range), w, y.rows(range), adds, asksForX: asksForX, asksForW: asksForW && row == 0)
+      row &+= rows
+      blocks &-= 1
+    }
+  }
+
+  /// One to six rows.
+  @inline(__always)
+  private func multiplyBlock(
+    _ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool, asksForX: Bool,
+    asksForW: Bool
+  ) {
+    let (depth, flag) = (Int64(x.columns), Int32(adds ? 1 : 0))
+    let (xStride, wStride, yStride) = (Int64(x.stride), Int64(w.stride), Int64(y.stride))
+    var column = 0
+    while column < y.columns {
+      let left = y.columns &- column
+      let (kernel, to) = (w.base + column, y.base + column)
+      // A row or two take several vectors at once: as many sums as the latency of a multiply-add wants.
+      if x.rows == 1, left > lanes {
+        let vectors = left > 3 &* lanes ? 4 : 2
+        let last = min(left &- (vectors &- 1) &* lanes, lanes)
+        lam_multiply_one_row(Int64(vectors), x.base, kernel, wStride, depth, to, Int64(last), flag)
+        column &+= vectors &* lanes
+      } else if x.rows == 2, left > lanes {
+        let last = min(left &- lanes, lanes)
+        lam_multiply_two_rows(x.base, xStride, kernel, wStride, depth, to, yStride, Int64(last), flag)
+        column &+= 2 &* lanes
+      } else if asksForW || asksForX && column == 0 {
+        lam_multiply_asking(
+          Int64(x.rows), asksForW ? 1 : 0, x.base, xStride, kernel, wStride, depth, to, yStride,
+          Int64(min(left, lanes)), flag)
+        column &+= lanes
+      } else {
+        lam_multiply_six_rows(
+          Int64(x.rows), x.base, xStride, kernel, wStride, depth, to, yStride, Int64(min(left, lanes)), flag)
+        column &+= lanes
+      }
+    }
+  }
+
+  /// y = xᵀ·z, or y += xᵀ·z; z may have fewer columns than y, whole vectors wide, and is read that far.
+  func gradientSixRows(_ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool) {
+    let (xStride, zStride, yStride) = (Int64(x.stride), Int64(z.stride), Int64(y.stride))
+    let (rows, vectors, flag) = (Int64(x.columns), Int64(y.columns / lanes), Int32(adds ? 1 : 0))
+    let bytes = MemoryLayout<Scalar>.stride
+    // Measured: x within the L2 cache comes in time by itself, and z without wide gaps is best read as it lies. Where
+    // sums go on from earlier samples, there are more of them than that cache holds.
+    let asks: Int32 = adds || x.rows &* x.stride &* bytes > 1 << 19 ? 1 : 0
+    let packs =
+      z.stride &* bytes >= 2048 && x.rows >= 64 && x.rows <= LAM_PACKED_SAMPLES && x.columns >= 48
+      && y.columns <= LAM_PACKED_COLUMNS
+    if packs {
+      lam_gradient_packed(
+        x.base, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base, yStride, flag, asks)
+    } else {
+      lam_gradient(x.base, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base, yStride, flag, asks)
+    }
+  }
+
+  /// The same for few samples, y = xᵀ·z; lines of `requests` are asked for before every six rows, until none is left.
+  func gradientSixRowsAsking(
+    _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>,
+    _ requests: UnsafeMutablePointer<LineRequests>
+  ) {
+    let (xStride, zStride, yStride) = (Int64(x.stride), Int64(z.stride), Int64(y.stride))
+    let (most, vectors) = (Int(lam_six_rows()), Int64(y.columns / lanes))
+    // One with every eight samples of a tile, but no more than the CPU keeps under way.
+    let share = min(16, Int(vectors) &* x.rows / 8)
+    var row = 0
+    while row < x.columns {
+      for _ in 0..<min(share, requests.pointee.left) { lam_prefetch(requests.pointee.next()) }
+      let rows = Int64(min(most, x.columns &- row))
+      lam_gradient(
+        x.base + row, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base + row &* y.stride, yStride, 0, 0)
+      row &+= most
+    }
+  }
+
+#endif
