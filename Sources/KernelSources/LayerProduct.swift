@@ -21,9 +21,9 @@ func multiplyLayer(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: Matrix
     if vectors > 1, vectors <= 4, last <= lanes / 2, x.rows >= 8 {
       // Two rows share their last vectors. An odd row takes four others with it.
       row = x.rows % 2 * 5
-      var blocks = RowBlocks((x.rows - row) / 2, atMost: lam_half_tile_pairs(Int64(vectors - 1)))
+      var left = lam_rows_in_blocks(Int64((x.rows - row) / 2), lam_half_tile_pairs(Int64(vectors - 1)))
       var first = row
-      while case let pairs = blocks.next(), pairs > 0 {
+      while case let pairs = Int(lam_next_rows(&left)), pairs > 0 {
         lam_multiply_half_tile(
           Int64(vectors - 1), Int64(pairs), x.base + first * x.stride, Int64(x.stride), w.base + column,
           Int64(w.stride), Int64(x.columns), y.base + first * y.stride + column, Int64(y.stride), Int64(last),
@@ -32,8 +32,8 @@ func multiplyLayer(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: Matrix
       }
       if row > 0 { multiplyBlock(vectors, row, x, w, y, adds, 0, column, last) }
     } else {
-      var blocks = RowBlocks(x.rows, atMost: lam_tile_rows(Int64(vectors)))
-      while case let rows = blocks.next(), rows > 0 {
+      var left = lam_rows_in_blocks(Int64(x.rows), lam_tile_rows(Int64(vectors)))
+      while case let rows = Int(lam_next_rows(&left)), rows > 0 {
         multiplyBlock(vectors, rows, x, w, y, adds, row, column, last)
         row &+= rows
       }
@@ -57,28 +57,6 @@ private func multiplyBlock(
   case 3: lam_multiply_tile_3(count, from, xStride, kernel, wStride, depth, to, yStride, cut, flag)
   case 8: lam_multiply_tile_8(count, from, xStride, kernel, wStride, depth, to, yStride, cut, flag)
   default: lam_multiply_tile_4(count, from, xStride, kernel, wStride, depth, to, yStride, cut, flag)
-  }
-}
-
-/// Blocks of about equal size: a last one of few rows would wait for the latency of its sums.
-private struct RowBlocks {
-  private var left: Int
-  private var blocks: Int
-
-  @inline(__always)
-  init(_ rows: Int, atMost limit: Int64) {
-    left = rows
-    // Divisions take as long as a small product.
-    blocks = rows <= limit ? 1 : (rows &+ Int(limit) &- 1) / Int(limit)
-  }
-
-  /// Rows of the next block; 0 after the last.
-  @inline(__always)
-  mutating func next() -> Int {
-    let count = blocks <= 1 ? left : (left &+ blocks &- 1) / blocks
-    left &-= count
-    blocks &-= 1
-    return count
   }
 }
 

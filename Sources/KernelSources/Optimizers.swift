@@ -6,12 +6,6 @@ import KernelInterface
 
 // With AVX-512 divisions are products with a reciprocal: the divider would take longer than the memory.
 
-/// x/divisor, for a divisor above 0, which is kept within the reciprocal's range where a gradient's square overflows.
-@inline(__always)
-private func quotient(_ x: Vector, _ divisor: Vector) -> Vector {
-  x * lam_reciprocal(lam_min(divisor, splat(Scalar(LAM_LARGEST_DIVISOR))))
-}
-
 // MARK: SGD
 
 func sgd(_ w: Pointer, _ g: ConstPointer, _ count: Int, _ learningRate: Double, _ decay: Double) {
@@ -148,7 +142,7 @@ private struct RMSpropStep {
 
   @inline(__always)
   func update(_ g: Vector, _ variance: Vector) -> Vector {
-    quotient(rate * g, lam_sqrt(variance + epsilon))
+    lam_quotient(rate * g, lam_sqrt(variance + epsilon))
   }
 
   // The variance of a constant gradient is 0 but for rounding, whose sign must not reach the root.

@@ -66,11 +66,9 @@ func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: Matrix
   while column < units {
     let rest = units - column
     let width = panelWidth(rest)
-    // About equal blocks: a last one of few rows would wait for the latency of its sums.
-    var blocks = (x.rows + productBlockRows() - 1) / productBlockRows()
+    var left = lam_rows_in_blocks(Int64(x.rows), lam_block_rows())
     var row = 0
-    while row < x.rows {
-      let rows = (x.rows - row + blocks - 1) / blocks
+    while case let rows = Int(lam_next_rows(&left)), rows > 0 {
       let (from, to) = (x.base + row * x.stride, y.base + row * y.stride + column)
       if width == panelColumns {
         lam_multiply_block(Int64(rows), from, fromStride, panel, k, to, toStride, Int64(rest))
@@ -78,7 +76,6 @@ func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: Matrix
         lam_multiply_narrow_block(Int64(rows), from, fromStride, panel, k, to, toStride, Int64(rest))
       }
       row += rows
-      blocks -= 1
     }
     panel += width * depth
     column += width

@@ -1,5 +1,5 @@
-// A layer's products in register tiles of six rows and one vector, for instruction sets with sixteen registers and a fused
-// multiply-add (AVX2). BLAS packs its operands there, which takes as long as half of a small product.
+// A layer's products in register tiles of six rows and one vector, for instruction sets with sixteen registers and a
+// fused multiply-add (AVX2). BLAS packs its operands there, which takes as long as half of a small product.
 
 #if LAMINA_SIX_ROWS
 
@@ -10,21 +10,15 @@
   ///
   /// The rows of a block stay in the L1 cache while all vectors of w's columns pass by.
   func multiplySixRows(_ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool) {
-    let most = Int(lam_six_rows())
-    // Blocks of about equal size: a last one of few rows would wait for the latency of its sums. Divisions take as long as a
-    // small product.
-    var blocks = x.rows <= most ? 1 : (x.rows &+ most &- 1) / most
     // W comes from beyond the L1 cache to the first block, x beyond the L2 cache to each.
     let asksForX = x.rows &* x.stride &* MemoryLayout<Scalar>.stride > 1 << 19
-    let asksForW = x.rows > 2 &* most
+    let asksForW = x.rows > 2 &* Int(lam_six_rows())
+    var left = lam_rows_in_blocks(Int64(x.rows), lam_six_rows())
     var row = 0
-    while row < x.rows {
-      let left = x.rows &- row
-      let rows = blocks <= 1 ? left : (left &+ blocks &- 1) / blocks
+    while case let rows = Int(lam_next_rows(&left)), rows > 0 {
       let range = row..<row &+ rows
       multiplyBlock(x.rows(range), w, y.rows(range), adds, asksForX: asksForX, asksForW: asksForW && row == 0)
       row &+= rows
-      blocks &-= 1
     }
   }
 

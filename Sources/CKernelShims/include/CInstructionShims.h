@@ -79,13 +79,14 @@ LAM_INLINE lam_vector lam_logarithm_ends(lam_vector x, lam_vector y) {
 
 // MARK: Reciprocals
 
+#if defined(__AVX512F__)
+// Of an infinite divisor, as the root of a square that overflows, the reciprocal would not be normal.
 #ifdef LAMINA_DOUBLE
 #define LAM_LARGEST_DIVISOR 1e200
 #else
 #define LAM_LARGEST_DIVISOR 1e30f
 #endif
 
-#if defined(__AVX512F__)
 /// 1/x within 2⁻¹⁴ (Double: 2⁻²⁸), for x and 1/x in the normal range.
 LAM_INLINE lam_vector lam_rough_reciprocal(lam_vector x) {
   lam_vector y = (lam_vector)LAM_512(rcp14)((lam_native)x, (lam_native)x, (lam_native_mask)-1);
@@ -107,20 +108,28 @@ LAM_INLINE lam_vector lam_reciprocal(lam_vector x) {
 #endif
 }
 
+/// a/x, for x in the normal range or above it.
+LAM_INLINE lam_vector lam_quotient(lam_vector a, lam_vector x) {
+#if defined(__AVX512F__)
+  return a * lam_reciprocal(lam_min(x, (lam_vector)(lam_scalar)LAM_LARGEST_DIVISOR));
+#else
+  return a / x;
+#endif
+}
+
 /// sum + a/x, or with `scales` factor·sum + a/x, for x in the normal range or above it.
 ///
 /// Newton's last step is made on the quotient, beside which the sum without a factor takes no multiplier: on CPUs that
 /// make a 512-bit vector of two halves, a product that Adam runs beside leaves multipliers least to spare.
 LAM_INLINE lam_vector lam_add_quotient(lam_vector sum, lam_vector factor, lam_vector a, lam_vector x, bool scales) {
 #if defined(__AVX512F__)
-  // An infinite x, of a gradient whose square overflows, is kept within the reciprocal's range.
   x = lam_min(x, (lam_vector)(lam_scalar)LAM_LARGEST_DIVISOR);
   const lam_vector y = lam_rough_reciprocal(x);
   const lam_vector q = a * y;
   const lam_vector rest = lam_multiply_add(-x, y, (lam_vector)(lam_scalar)1);
   return lam_multiply_add(q, rest, scales ? lam_multiply_add(factor, sum, q) : sum + q);
 #else
-  const lam_vector q = a / x;
+  const lam_vector q = lam_quotient(a, x);
   return scales ? lam_multiply_add(factor, sum, q) : sum + q;
 #endif
 }

@@ -6,9 +6,22 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
 
-#ifdef __AVX512F__
-
 // MARK: y = x·W
+
+/// Adds up the parts of each sum, neighbours first, and stores the sums in y or adds them to it.
+#define LAM_STORE_TILE(CHAINS, ROWS, VECTORS)                                                                          \
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
+  LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                       \
+    LAM_UNROLL for (int step = 1; step < CHAINS; step *= 2)                                                            \
+    LAM_UNROLL for (int c = 0; c + step < CHAINS; c += 2 * step) sum[c][r][v] += sum[c + step][r][v];                  \
+    lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                                 \
+    const int64_t columns = v == VECTORS - 1 ? last : LAM_LANES;                                                       \
+    if (adds) sum[0][r][v] += columns == LAM_LANES ? lam_load(to) : lam_load_first(to, columns);                       \
+    if (columns == LAM_LANES) lam_store(to, sum[0][r][v]);                                                             \
+    else lam_store_first(to, sum[0][r][v], columns);                                                                   \
+  }
+
+#ifdef __AVX512F__
 
 /// Defines NAME: y = x·W, or y += x·W, for ROWS rows and VECTORS vectors of columns, of which the last may be cut off.
 ///
@@ -17,10 +30,7 @@
 #define LAM_DEFINE_TILE_PRODUCT(NAME, ROWS, VECTORS, CHAINS)                                                           \
   LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride, int64_t depth,     \
                       lam_scalar *y, int64_t y_stride, int64_t last, int adds) {                                       \
-    lam_vector sum[CHAINS][ROWS][VECTORS];                                                                             \
-    LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                        \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = (lam_vector)(lam_scalar)0;                             \
+    LAM_ZERO_SUMS(CHAINS, ROWS, VECTORS)                                                                               \
     int64_t k = 0;                                                                                                     \
     for (; k + CHAINS <= depth; k += CHAINS) {                                                                         \
       LAM_UNROLL for (int c = 0; c < CHAINS; ++c) {                                                                    \
@@ -44,16 +54,7 @@
       w += w_stride;                                                                                                   \
       ++x;                                                                                                             \
     }                                                                                                                  \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
-      LAM_UNROLL for (int step = 1; step < CHAINS; step *= 2)                                                          \
-      LAM_UNROLL for (int c = 0; c + step < CHAINS; c += 2 * step) sum[c][r][v] += sum[c + step][r][v];                \
-      lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
-      const int64_t columns = v == VECTORS - 1 ? last : LAM_LANES;                                                     \
-      if (adds) sum[0][r][v] += columns == LAM_LANES ? lam_load(to) : lam_load_first(to, columns);                     \
-      if (columns == LAM_LANES) lam_store(to, sum[0][r][v]);                                                           \
-      else lam_store_first(to, sum[0][r][v], columns);                                                                 \
-    }                                                                                                                  \
+    LAM_STORE_TILE(CHAINS, ROWS, VECTORS)                                                                              \
   }
 
 LAM_DEFINE_TILE_PRODUCT(lam_tile_1_1, 1, 1, 8)

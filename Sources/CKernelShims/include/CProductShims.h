@@ -41,10 +41,58 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
 // and take as long as a small one.
 #define LAM_APART static __attribute__((noinline, unused))
 
+/// Rows still to come, and in how many blocks.
+///
+/// A C structure because files of kernels share it: an internal Swift one leaves shared symbols in debug builds.
+typedef struct {
+  int64_t rows;
+  int64_t blocks;
+} lam_rows_left;
+
+/// Blocks of `most` rows at most and of about equal size: a last one of few rows would wait for the latency of its sums.
+LAM_INLINE lam_rows_left lam_rows_in_blocks(int64_t rows, int64_t most) {
+  // Divisions take as long as a small product.
+  return (lam_rows_left){rows, rows <= most ? 1 : (rows + most - 1) / most};
+}
+/// Rows of the next block; 0 after the last.
+LAM_INLINE int64_t lam_next_rows(lam_rows_left *left) {
+  const int64_t count = left->blocks <= 1 ? left->rows : (left->rows + left->blocks - 1) / left->blocks;
+  left->rows -= count;
+  --left->blocks;
+  return count;
+}
+
+/// The sums of ROWS rows and VECTORS vectors, in CHAINS parts each, all zero.
+#define LAM_ZERO_SUMS(CHAINS, ROWS, VECTORS)                                                                           \
+  lam_vector sum[CHAINS][ROWS][VECTORS];                                                                               \
+  LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                          \
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
+  LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = (lam_vector)(lam_scalar)0;
+
+// MARK: The terms of a panel
+
 #ifdef LAMINA_SIX_ROWS
+
+// What bounds these loops is not the multipliers alone but the instructions beside them, most of all where another program
+// runs on the core's second hardware thread: eight loads go with twelve multiply-adds, and nothing else may. So several
+// terms are written out, every address is a register with a multiple of another and a constant, and the compiler is kept
+// from making more pointers of it.
 
 /// Keeps a pointer as it is, whatever else the compiler could count with.
 #define LAM_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
+
+/// Adds the products of one term to the sums of chain `c`; `w` is the term's row, whose vectors lie `apart` scalars apart.
+///
+/// Of a product of rows `outer` is the rows' distance in x (the term's is 1), of a gradient 1 (the term's is x's stride).
+#define LAM_ADD_TERM(ROWS, VECTORS, c, x, third, outer, w, apart)                                                      \
+  {                                                                                                                    \
+    lam_vector row[VECTORS];                                                                                           \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load((w) + v * (apart));                                 \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      const lam_vector factor = (lam_vector)(r < 3 ? (x)[r * (outer)] : (third)[(r - 3) * (outer)]);                   \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = lam_multiply_add(factor, row[v], sum[c][r][v]);      \
+    }                                                                                                                  \
+  }
 
 /// Asks for part of the rows after a block of six: the half of it that `left` names, or all of it once a line.
 #ifdef LAMINA_DOUBLE
@@ -61,94 +109,69 @@ LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
   }
 #endif
 
-/// One term: `ahead` beyond where x and w have come to.
-#define LAM_ADD_PANEL_TERM(ROWS, PANELS, VECTORS, ahead)                                                               \
-  {                                                                                                                    \
-    lam_vector row[PANELS * VECTORS];                                                                                  \
-    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                              \
-      row[v] = lam_load(w + (v / VECTORS) * panel + ((ahead) * VECTORS + v % VECTORS) * LAM_LANES);                    \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
-      const lam_vector factor = (lam_vector)(r < 3 ? x[r * x_stride + (ahead)] : third[(r - 3) * x_stride + (ahead)]); \
-      LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) sum[r][v] = lam_multiply_add(factor, row[v], sum[r][v]);   \
-    }                                                                                                                  \
-  }
-
-/// Defines NAME: y = x·W for ROWS rows and PANELS panels of VECTORS vectors, of which `columns` columns are stored.
-///
-/// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and its
-/// column of W alone. Eight terms are written out, as in CSixRowShims.h. A block of six asks for the rows after it: of a
-/// large batch they come from memory.
-#define LAM_DEFINE_PANEL_PRODUCT(NAME, ROWS, PANELS, VECTORS)                                                          \
-  LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth, lam_scalar *y,       \
-                       int64_t y_stride, int64_t columns) {                                                            \
-    lam_vector sum[ROWS][PANELS * VECTORS];                                                                            \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) sum[r][v] = (lam_vector)(lam_scalar)0;                       \
-    const int64_t panel = depth * (VECTORS * LAM_LANES);                                                               \
-    const lam_scalar *third = x + 3 * x_stride;                                                                        \
-    int64_t left = depth;                                                                                              \
-    for (; left >= 8; left -= 8) {                                                                                     \
-      if (ROWS == 6) LAM_ASK_FOR_ROWS                                                                                  \
-      LAM_UNROLL for (int i = 0; i < 8; ++i) LAM_ADD_PANEL_TERM(ROWS, PANELS, VECTORS, i)                              \
-      w += 8 * VECTORS * LAM_LANES;                                                                                    \
-      x += 8;                                                                                                          \
-      third += 8;                                                                                                      \
-      LAM_KEEP(w);                                                                                                     \
-      LAM_KEEP(x);                                                                                                     \
-      LAM_KEEP(third);                                                                                                 \
-    }                                                                                                                  \
-    for (; left > 0; --left) {                                                                                         \
-      LAM_ADD_PANEL_TERM(ROWS, PANELS, VECTORS, 0)                                                                     \
-      w += VECTORS * LAM_LANES;                                                                                        \
-      ++x;                                                                                                             \
-      ++third;                                                                                                         \
-    }                                                                                                                  \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) {                                                            \
-      lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
-      const int64_t rest = columns - v * LAM_LANES;                                                                    \
-      if (rest >= LAM_LANES) lam_store(to, sum[r][v]);                                                                 \
-      else if (rest > 0) lam_store_first(to, sum[r][v], rest);                                                         \
-    }                                                                                                                  \
+/// All terms of panels of one vector, eight written out; a block of six rows asks for those after it.
+#define LAM_ADD_PANEL_TERMS(ROWS, PANELS, VECTORS)                                                                     \
+  const lam_scalar *third = x + 3 * x_stride;                                                                          \
+  int64_t left = depth;                                                                                                \
+  for (; left >= 8; left -= 8) {                                                                                       \
+    if (ROWS == 6) LAM_ASK_FOR_ROWS                                                                                    \
+    LAM_UNROLL for (int i = 0; i < 8; ++i)                                                                             \
+      LAM_ADD_TERM(ROWS, PANELS, 0, x + i, third + i, x_stride, w + i * LAM_LANES, panel)                              \
+    w += 8 * LAM_LANES;                                                                                                \
+    x += 8;                                                                                                            \
+    third += 8;                                                                                                        \
+    LAM_KEEP(w);                                                                                                       \
+    LAM_KEEP(x);                                                                                                       \
+    LAM_KEEP(third);                                                                                                   \
+  }                                                                                                                    \
+  for (; left > 0; --left) {                                                                                           \
+    LAM_ADD_TERM(ROWS, PANELS, 0, x, third, x_stride, w, panel)                                                        \
+    w += LAM_LANES;                                                                                                    \
+    ++x;                                                                                                               \
+    ++third;                                                                                                           \
   }
 
 #else
 
+/// All terms; a block of four rows or more asks for those after it, a line beside each term.
+#define LAM_ADD_PANEL_TERMS(ROWS, PANELS, VECTORS)                                                                     \
+  const lam_scalar *next = x + ROWS * x_stride;                                                                        \
+  for (int64_t k = 0; k < depth; ++k) {                                                                                \
+    lam_vector row[PANELS * VECTORS];                                                                                  \
+    if (ROWS >= 4) __builtin_prefetch(next + (k & (LAM_LANES - 1)) * x_stride + (k & -LAM_LANES), 0, 2);               \
+    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                              \
+      row[v] = lam_load(w + (v / VECTORS) * panel + (v % VECTORS) * LAM_LANES);                                        \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      const lam_vector factor = (lam_vector)x[r * x_stride + k];                                                       \
+      LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                            \
+        sum[0][r][v] = lam_multiply_add(factor, row[v], sum[0][r][v]);                                                 \
+    }                                                                                                                  \
+    w += VECTORS * LAM_LANES;                                                                                          \
+  }
+
+#endif
+
+// MARK: Panels
+
 /// Defines NAME: y = x·W for ROWS rows and PANELS panels of VECTORS vectors, of which `columns` columns are stored.
 ///
-/// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and
-/// its column of W alone. A block asks for the rows after it, a line beside each term: of a large batch they come from
-/// memory, in more streams than prefetchers follow.
+/// Every sum runs over the depth in order, whatever the block's shape: an element's bits follow from its row of x and its
+/// column of W alone. Blocks ask for the rows after them: of a large batch they come from memory, in more streams than
+/// prefetchers follow.
 #define LAM_DEFINE_PANEL_PRODUCT(NAME, ROWS, PANELS, VECTORS)                                                          \
   LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth, lam_scalar *y,       \
                        int64_t y_stride, int64_t columns) {                                                            \
-    lam_vector sum[ROWS][PANELS * VECTORS];                                                                            \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) sum[r][v] = (lam_vector)(lam_scalar)0;                       \
+    LAM_ZERO_SUMS(1, ROWS, PANELS * VECTORS)                                                                           \
     const int64_t panel = depth * (VECTORS * LAM_LANES);                                                               \
-    const lam_scalar *next = x + ROWS * x_stride;                                                                      \
-    for (int64_t k = 0; k < depth; ++k) {                                                                              \
-      lam_vector row[PANELS * VECTORS];                                                                                \
-      if (ROWS >= 4) __builtin_prefetch(next + (k & (LAM_LANES - 1)) * x_stride + (k & -LAM_LANES), 0, 2);             \
-      LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                            \
-        row[v] = lam_load(w + (v / VECTORS) * panel + (v % VECTORS) * LAM_LANES);                                      \
-      LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                      \
-        const lam_vector factor = (lam_vector)x[r * x_stride + k];                                                     \
-        LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v)                                                          \
-          sum[r][v] = lam_multiply_add(factor, row[v], sum[r][v]);                                                     \
-      }                                                                                                                \
-      w += VECTORS * LAM_LANES;                                                                                        \
-    }                                                                                                                  \
+    LAM_ADD_PANEL_TERMS(ROWS, PANELS, VECTORS)                                                                         \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
     LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) {                                                            \
       lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
       const int64_t rest = columns - v * LAM_LANES;                                                                    \
-      if (rest >= LAM_LANES) lam_store(to, sum[r][v]);                                                                 \
-      else if (rest > 0) lam_store_first(to, sum[r][v], rest);                                                         \
+      if (rest >= LAM_LANES) lam_store(to, sum[0][r][v]);                                                              \
+      else if (rest > 0) lam_store_first(to, sum[0][r][v], rest);                                                      \
     }                                                                                                                  \
   }
-
-#endif
 
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_row, 1, LAM_ROW_PANELS, LAM_PANEL_VECTORS)
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_half_row, 1, LAM_ROW_PANELS / 2, LAM_PANEL_VECTORS)

@@ -1,12 +1,7 @@
 // Register tiles of AVX2, whose sixteen registers hold six rows of one vector (64 bytes: two registers), a row of the
-// other matrix and a factor; included by CKernelShims.h.
-//
-// What bounds these loops is not the multipliers alone but the instructions beside them, most of all where another program
-// runs on the core's second hardware thread: eight loads go with twelve multiply-adds, and nothing else may. So four terms
-// are written out, every address is a register with a multiple of another and a constant, and the compiler is kept from
-// making more pointers of it.
+// other matrix and a factor; included by CKernelShims.h. Why the loops are written as they are, CProductShims.h says.
 #pragma once
-#include "CProductShims.h"
+#include "CLayerProductShims.h"
 
 #ifdef LAMINA_SIX_ROWS
 
@@ -15,32 +10,6 @@
 
 /// The most rows of a tile.
 LAM_INLINE int64_t lam_six_rows(void) { return 6; }
-
-/// Adds the products of one term to the sums of chain `c`.
-///
-/// Of a product of rows `outer` is the rows' distance in x (the term's is 1), of a gradient 1 (the term's is x's stride).
-#define LAM_ADD_TERM(ROWS, VECTORS, c, x, third, outer, w)                                                             \
-  {                                                                                                                    \
-    lam_vector row[VECTORS];                                                                                           \
-    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load((w) + v * LAM_LANES);                               \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
-      const lam_vector factor = (lam_vector)(r < 3 ? (x)[r * (outer)] : (third)[(r - 3) * (outer)]);                   \
-      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = lam_multiply_add(factor, row[v], sum[c][r][v]);      \
-    }                                                                                                                  \
-  }
-
-#define LAM_ZERO_SUMS(ROWS, VECTORS, CHAINS)                                                                           \
-  lam_vector sum[CHAINS][ROWS][VECTORS];                                                                               \
-  LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                          \
-  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
-  LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = (lam_vector)(lam_scalar)0;
-
-/// Into chain 0, neighbours first.
-#define LAM_ADD_CHAINS(ROWS, VECTORS, CHAINS)                                                                          \
-  LAM_UNROLL for (int step = 1; step < CHAINS; step *= 2)                                                              \
-  LAM_UNROLL for (int c = 0; c + step < CHAINS; c += 2 * step)                                                         \
-  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
-  LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] += sum[c + step][r][v];
 
 // MARK: y = x·W
 
@@ -56,21 +25,21 @@ LAM_INLINE int64_t lam_six_rows(void) { return 6; }
 
 /// Defines NAME: y = x·W, or y += x·W, for ROWS rows and VECTORS vectors of columns, of which the last may be cut off.
 ///
-/// The depth is summed in order, every CHAINS-th term into a sum of its own, as the latency of a multiply-add wants where
-/// the rows are few; CHAINS is 1, 2 or 4. ASK stands beside each four terms.
+/// The depth is summed in order, every CHAINS-th term into a sum of its own, as the latency of a multiply-add wants
+/// where the rows are few; CHAINS is 1, 2 or 4. ASK stands beside each four terms.
 #define LAM_DEFINE_ROW_PRODUCT(NAME, ROWS, VECTORS, CHAINS, ASK)                                                       \
   LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride, int64_t depth,     \
                       lam_scalar *y, int64_t y_stride, int64_t last, int adds) {                                       \
-    LAM_ZERO_SUMS(ROWS, VECTORS, CHAINS)                                                                               \
+    LAM_ZERO_SUMS(CHAINS, ROWS, VECTORS)                                                                               \
     const lam_scalar *third = x + 3 * x_stride;                                                                        \
     const int64_t thrice = 3 * w_stride;                                                                               \
     int64_t left = depth;                                                                                              \
     for (; left >= 4; left -= 4) {                                                                                     \
       ASK                                                                                                              \
-      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w)                                                            \
-      LAM_ADD_TERM(ROWS, VECTORS, 1 % CHAINS, x + 1, third + 1, x_stride, w + w_stride)                                \
-      LAM_ADD_TERM(ROWS, VECTORS, 2 % CHAINS, x + 2, third + 2, x_stride, w + 2 * w_stride)                            \
-      LAM_ADD_TERM(ROWS, VECTORS, 3 % CHAINS, x + 3, third + 3, x_stride, w + thrice)                                  \
+      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w, LAM_LANES)                                                 \
+      LAM_ADD_TERM(ROWS, VECTORS, 1 % CHAINS, x + 1, third + 1, x_stride, w + w_stride, LAM_LANES)                     \
+      LAM_ADD_TERM(ROWS, VECTORS, 2 % CHAINS, x + 2, third + 2, x_stride, w + 2 * w_stride, LAM_LANES)                 \
+      LAM_ADD_TERM(ROWS, VECTORS, 3 % CHAINS, x + 3, third + 3, x_stride, w + thrice, LAM_LANES)                       \
       x += 4;                                                                                                          \
       third += 4;                                                                                                      \
       w += 4 * w_stride;                                                                                               \
@@ -79,20 +48,12 @@ LAM_INLINE int64_t lam_six_rows(void) { return 6; }
       LAM_KEEP(w);                                                                                                     \
     }                                                                                                                  \
     for (; left > 0; --left) {                                                                                         \
-      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w)                                                            \
+      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w, LAM_LANES)                                                 \
       ++x;                                                                                                             \
       ++third;                                                                                                         \
       w += w_stride;                                                                                                   \
     }                                                                                                                  \
-    LAM_ADD_CHAINS(ROWS, VECTORS, CHAINS)                                                                              \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
-      lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
-      const int64_t columns = v == VECTORS - 1 ? last : LAM_LANES;                                                     \
-      if (adds) sum[0][r][v] += columns == LAM_LANES ? lam_load(to) : lam_load_first(to, columns);                     \
-      if (columns == LAM_LANES) lam_store(to, sum[0][r][v]);                                                           \
-      else lam_store_first(to, sum[0][r][v], columns);                                                                 \
-    }                                                                                                                  \
+    LAM_STORE_TILE(CHAINS, ROWS, VECTORS)                                                                              \
   }
 
 LAM_DEFINE_ROW_PRODUCT(lam_rows_1_1, 1, 1, 4, )
@@ -108,7 +69,7 @@ LAM_DEFINE_ROW_PRODUCT(lam_rows_2_1, 1, 2, 2, )
 LAM_DEFINE_ROW_PRODUCT(lam_rows_2_2, 2, 2, 1, )
 LAM_DEFINE_ROW_PRODUCT(lam_rows_4_1, 1, 4, 1, )
 
-#define LAM_ROWS_CASE(VECTORS, ROWS)                                                                              \
+#define LAM_ROWS_CASE(VECTORS, ROWS)                                                                                   \
   case ROWS: lam_rows_##VECTORS##_##ROWS(x, x_stride, w, w_stride, depth, y, y_stride, last, adds); break;
 /// y = x·W for one vector of columns, of which `last` count, and 1 … 6 rows.
 LAM_INLINE void lam_multiply_six_rows(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
@@ -146,24 +107,24 @@ LAM_INLINE void lam_multiply_one_row(int64_t vectors, const lam_scalar *x, const
 #define LAM_DEFINE_GRADIENT_ROWS(NAME, ROWS)                                                                           \
   LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
                       lam_scalar *y, int64_t y_stride, int adds) {                                                     \
-    LAM_ZERO_SUMS(ROWS, 1, 1)                                                                                          \
+    LAM_ZERO_SUMS(1, ROWS, 1)                                                                                          \
     if (adds) {                                                                                                        \
       LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[0][r][0] = lam_load(y + r * y_stride);                             \
     }                                                                                                                  \
     const int64_t x_thrice = 3 * x_stride, z_thrice = 3 * z_stride;                                                    \
     int64_t left = samples;                                                                                            \
     for (; left >= 4; left -= 4) {                                                                                     \
-      LAM_ADD_TERM(ROWS, 1, 0, x, x + 3, 1, z)                                                                         \
-      LAM_ADD_TERM(ROWS, 1, 0, x + x_stride, x + x_stride + 3, 1, z + z_stride)                                        \
-      LAM_ADD_TERM(ROWS, 1, 0, x + 2 * x_stride, x + 2 * x_stride + 3, 1, z + 2 * z_stride)                            \
-      LAM_ADD_TERM(ROWS, 1, 0, x + x_thrice, x + x_thrice + 3, 1, z + z_thrice)                                        \
+      LAM_ADD_TERM(ROWS, 1, 0, x, x + 3, 1, z, LAM_LANES)                                                              \
+      LAM_ADD_TERM(ROWS, 1, 0, x + x_stride, x + x_stride + 3, 1, z + z_stride, LAM_LANES)                             \
+      LAM_ADD_TERM(ROWS, 1, 0, x + 2 * x_stride, x + 2 * x_stride + 3, 1, z + 2 * z_stride, LAM_LANES)                 \
+      LAM_ADD_TERM(ROWS, 1, 0, x + x_thrice, x + x_thrice + 3, 1, z + z_thrice, LAM_LANES)                             \
       x += 4 * x_stride;                                                                                               \
       z += 4 * z_stride;                                                                                               \
       LAM_KEEP(x);                                                                                                     \
       LAM_KEEP(z);                                                                                                     \
     }                                                                                                                  \
     for (; left > 0; --left) {                                                                                         \
-      LAM_ADD_TERM(ROWS, 1, 0, x, x + 3, 1, z)                                                                         \
+      LAM_ADD_TERM(ROWS, 1, 0, x, x + 3, 1, z, LAM_LANES)                                                              \
       x += x_stride;                                                                                                   \
       z += z_stride;                                                                                                   \
     }                                                                                                                  \
@@ -220,8 +181,8 @@ LAM_INLINE void lam_ask_ahead(lam_lines_ahead *ahead, int64_t count) {
 
 /// All rows and `vectors` vectors of y = xᵀ·z, or y += xᵀ·z; z's vectors lie `apart` scalars from each other.
 ///
-/// The lines of x that six rows read stay in the L1 cache while all vectors pass by. With `ahead`, a share of what it names
-/// is asked for before each tile.
+/// The lines of x that six rows read stay in the L1 cache while all vectors pass by. With `ahead`, a share of what it
+/// names is asked for before each tile.
 LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z,
                                    int64_t z_stride, int64_t apart, int64_t vectors, int64_t samples, lam_scalar *y,
                                    int64_t y_stride, int adds, lam_lines_ahead *ahead) {
@@ -232,8 +193,8 @@ LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_
     const int64_t count = rows - row < 6 ? rows - row : 6;
     for (int64_t v = 0; v < vectors; ++v) {
       if (ahead) lam_ask_ahead(ahead, share);
-      lam_gradient_six_rows(count, x + row, x_stride, z + v * apart, z_stride, samples, y + row * y_stride + v * LAM_LANES,
-                            y_stride, adds);
+      lam_gradient_six_rows(count, x + row, x_stride, z + v * apart, z_stride, samples,
+                            y + row * y_stride + v * LAM_LANES, y_stride, adds);
     }
   }
 }
@@ -245,8 +206,8 @@ LAM_APART void lam_gradient(const lam_scalar *x, int64_t x_stride, int64_t rows,
   lam_gradient_tiles(x, x_stride, rows, z, z_stride, LAM_LANES, vectors, samples, y, y_stride, adds, asks ? &ahead : 0);
 }
 
-/// The same for z copied into panels first, whose rows otherwise share few lines of the L1 cache; with `asks`, x and the
-/// next samples are asked for ahead.
+/// The same for z copied into panels first, whose rows otherwise share few lines of the L1 cache; with `asks`, x and
+/// the next samples are asked for ahead.
 LAM_APART void lam_gradient_packed(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z,
                                    int64_t z_stride, int64_t vectors, int64_t samples, lam_scalar *y, int64_t y_stride,
                                    int adds, int asks) {

@@ -75,8 +75,8 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
 
   /// Whether BLAS's pieces come as near to the FMA peak as our tiles: many rows, and a whole tile that is deep.
   ///
-  /// Measured with AVX-512 in Float: from 32 rows × 64 columns × 256 on within 2 %, below it up to a third slower; in Double our tiles
-  /// are ahead by 10 % there too.
+  /// Measured with AVX-512 in Float: from 32 rows × 64 columns × 256 on within 2 %, below it up to a third slower; in
+  /// Double our tiles are ahead by 10 % there too.
   @inline(__always)
   private func suitsBLAS(_ x: Matrix, _ w: Matrix, _ y: Matrix) -> Bool {
     leavesDeepTilesToBLAS && MemoryLayout<Scalar>.stride == 4 && x.rows >= 32 && w.columns == TileGrid.width
