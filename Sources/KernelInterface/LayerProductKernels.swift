@@ -3,7 +3,8 @@ public final class LayerProductKernels<Scalar>: @unchecked Sendable {
   /// `(x, w, y, adds)`: y = x·w, or y += x·w.
   ///
   /// w has as many columns as y, rounded up to whole vectors (a multiple of 64 bytes), which its stride covers. A sum runs
-  /// over the depth in order, in up to eight parts where y has few rows: the bits depend on the shape alone.
+  /// over the depth in order, in up to eight parts where y has few rows: the bits depend on the shape alone. Terms whose
+  /// x is 0 may be left out, as if 0·∞ were 0.
   public var multiply: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
   /// Whether BLAS comes as near to the FMA peak as `multiply` where a whole tile of Float is deep and the rows are many.

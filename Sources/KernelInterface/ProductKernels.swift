@@ -1,7 +1,8 @@
 /// Products of rows with a matrix that was packed once: inference, where weights stay and batches are small.
 ///
 /// W of shape (inputs, units) is packed into panels of a few vectors' width, each panel row after row. A sum runs over
-/// the inputs in order, so an element's bits depend on its row and column alone: not on how many rows come together.
+/// the inputs in order, so an element's bits depend on its row and column alone: not on how many rows come together (of a
+/// finite W: terms whose x is 0 may be left out).
 public final class ProductKernels<Scalar>: @unchecked Sendable {
   /// `(inputs, units)`: scalars that `pack` writes.
   public var packedCount: (@Sendable (Int, Int) -> Int)!

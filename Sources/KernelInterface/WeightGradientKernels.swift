@@ -7,7 +7,7 @@ public final class WeightGradientKernels<Scalar>: @unchecked Sendable {
   ///
   /// x is samples × inputs, z samples × units, y inputs × units; y's columns are whole vectors (a multiple of 64 bytes),
   /// to which those of z may be rounded up: z is read that far and holds zeros there. Each element is summed in the order
-  /// of the samples.
+  /// of the samples, of which those whose x is 0 may be left out.
   public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
   /// `(x, z, y, requests)`: the same for up to 64 samples, y = xᵀ·z, to the bit; meanwhile lines of `requests` are asked

@@ -36,6 +36,61 @@ func packPanels(_ w: MatrixView<Scalar>, _ packed: Pointer) {
 }
 
 func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>) {
+  #if LAMINA_SIX_ROWS
+    if lam_looks_for_zeros(Int64(x.columns), Int64(y.columns)) != 0, x.rows <= 4 * Int(lam_block_rows()) {
+      var places = lam_uninitialized_block_places()
+      if listZeros(x, &places) { return multiplyListedPanels(x, packed, y, &places) }
+    }
+  #endif
+  multiplyAllTerms(x, packed, y)
+}
+
+#if LAMINA_SIX_ROWS
+
+  /// Lists the terms of each block of rows of which one row is not zero; whether that pays for all.
+  @inline(__always)
+  private func listZeros(_ x: MatrixView<Scalar>, _ places: inout lam_block_places) -> Bool {
+    var left = lam_rows_in_blocks(Int64(x.rows), lam_block_rows())
+    var (row, block) = (0, Int64(0))
+    while case let rows = lam_next_rows(&left), rows > 0 {
+      let from = x.base + row * x.stride
+      let pays = lam_list_fours(from, Int64(x.stride), rows, Int64(x.columns), lam_places_of_block(&places, block))
+      if pays == 0 { return false }
+      row += Int(rows)
+      block += 1
+    }
+    return true
+  }
+
+  /// y = x·W by those terms.
+  private func multiplyListedPanels(
+    _ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>, _ places: inout lam_block_places
+  ) {
+    let together = x.rows == 1 ? Int(lam_row_panels()) : x.rows == 2 ? Int(lam_pair_panels()) : 1
+    let width = together * panelColumns
+    var panel = packed
+    var column = 0
+    while column < y.columns {
+      if x.rows <= 2, column + width > y.columns {
+        return multiplyAllTerms(x, panel, y.columns(column..<y.columns))
+      }
+      var left = lam_rows_in_blocks(Int64(x.rows), lam_block_rows())
+      var (row, block) = (0, Int64(0))
+      while case let rows = lam_next_rows(&left), rows > 0 {
+        lam_multiply_listed_block(
+          rows, x.base + row * x.stride, Int64(x.stride), panel, Int64(x.columns), lam_places_of_block(&places, block),
+          y.base + row * y.stride + column, Int64(y.stride), Int64(y.columns - column))
+        row += Int(rows)
+        block += 1
+      }
+      panel += width * x.columns
+      column += width
+    }
+  }
+
+#endif
+
+private func multiplyAllTerms(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>) {
   let (depth, units) = (x.columns, y.columns)
   let k = Int64(depth)
   let (fromStride, toStride) = (Int64(x.stride), Int64(y.stride))

@@ -13,12 +13,38 @@
     // W comes from beyond the L1 cache to the first block, x beyond the L2 cache to each.
     let asksForX = x.rows &* x.stride &* MemoryLayout<Scalar>.stride > 1 << 19
     let asksForW = x.rows > 2 &* Int(lam_six_rows())
+    var looksForZeros = lam_looks_for_zeros(Int64(x.columns), Int64(y.columns)) != 0 && x.rows > 2
+    var places = lam_uninitialized_places()
     var left = lam_rows_in_blocks(Int64(x.rows), lam_six_rows())
     var row = 0
     while case let rows = Int(lam_next_rows(&left)), rows > 0 {
       let range = row..<row &+ rows
-      multiplyBlock(x.rows(range), w, y.rows(range), adds, asksForX: asksForX, asksForW: asksForW && row == 0)
+      let (block, result) = (x.rows(range), y.rows(range))
+      // What has none in one block hardly has some in the next.
+      looksForZeros =
+        looksForZeros && lam_list_fours(block.base, Int64(x.stride), Int64(rows), Int64(x.columns), &places) != 0
+      if looksForZeros {
+        multiplyListedBlock(block, w, result, adds, asksForW: asksForW && row == 0, &places)
+      } else {
+        multiplyBlock(block, w, result, adds, asksForX: asksForX, asksForW: asksForW && row == 0)
+      }
       row &+= rows
+    }
+  }
+
+  /// Three to six rows, by the terms of which one of them is not zero.
+  @inline(__always)
+  private func multiplyListedBlock(
+    _ x: MatrixView<Scalar>, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool, asksForW: Bool,
+    _ places: inout lam_places
+  ) {
+    var column = 0
+    while column < y.columns {
+      let last = Int64(min(y.columns &- column, lanes))
+      lam_multiply_listed_rows(
+        Int64(x.rows), asksForW ? 1 : 0, x.base, Int64(x.stride), w.base + column, Int64(w.stride), Int64(x.columns),
+        &places, y.base + column, Int64(y.stride), last, adds ? 1 : 0)
+      column &+= lanes
     }
   }
 

@@ -20,6 +20,10 @@ typedef uint8_t lam_bytes __attribute__((ext_vector_type(16)));
 #endif
 
 #define LAM_INLINE static inline __attribute__((always_inline))
+// A function for each shape, of this object file alone: in one, what they prepare would all be done before each product,
+// and take as long as a small one.
+#define LAM_APART static __attribute__((noinline, unused))
+#define LAM_UNROLL _Pragma("clang loop unroll(full)")
 
 typedef lam_vector lam_unaligned_vector __attribute__((aligned(4)));
 typedef lam_bytes lam_unaligned_bytes __attribute__((aligned(1)));

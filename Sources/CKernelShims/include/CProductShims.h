@@ -1,6 +1,6 @@
 // Products of a block of rows with packed panels, all sums in registers; included by CKernelShims.h.
 #pragma once
-#include "CElementaryShims.h"
+#include "COccupiedShims.h"
 
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
@@ -34,12 +34,6 @@ LAM_INLINE int64_t lam_panel_columns(void) { return LAM_PANEL_VECTORS * LAM_LANE
 LAM_INLINE int64_t lam_block_rows(void) { return LAM_BLOCK_ROWS; }
 LAM_INLINE int64_t lam_row_panels(void) { return LAM_ROW_PANELS; }
 LAM_INLINE int64_t lam_pair_panels(void) { return LAM_PAIR_PANELS; }
-
-#define LAM_UNROLL _Pragma("clang loop unroll(full)")
-
-// A function for each shape, of this object file alone: in one, what they prepare would all be done before each product,
-// and take as long as a small one.
-#define LAM_APART static __attribute__((noinline, unused))
 
 /// Rows still to come, and in how many blocks.
 ///
@@ -131,6 +125,24 @@ LAM_INLINE int64_t lam_next_rows(lam_rows_left *left) {
     ++third;                                                                                                           \
   }
 
+/// The terms of a list's fours of columns, and the last ones.
+#define LAM_ADD_LISTED_TERMS(ROWS, PANELS, VECTORS)                                                                    \
+  const lam_scalar *const rows = x, *const kernel = w;                                                                 \
+  for (int64_t i = 0; i < places->count; ++i) {                                                                        \
+    x = rows + 4 * places->place[i];                                                                                   \
+    w = kernel + 4 * places->place[i] * LAM_LANES;                                                                     \
+    const lam_scalar *third = x + 3 * x_stride;                                                                        \
+    LAM_KEEP(w);                                                                                                       \
+    LAM_KEEP(x);                                                                                                       \
+    LAM_KEEP(third);                                                                                                   \
+    LAM_UNROLL for (int t = 0; t < 4; ++t)                                                                             \
+      LAM_ADD_TERM(ROWS, PANELS, 0, x + t, third + t, x_stride, w + t * LAM_LANES, panel)                              \
+  }                                                                                                                    \
+  for (int64_t k = depth & ~(int64_t)3; k < depth; ++k) {                                                              \
+    const lam_scalar *third = rows + k + 3 * x_stride;                                                                 \
+    LAM_ADD_TERM(ROWS, PANELS, 0, rows + k, third, x_stride, kernel + k * LAM_LANES, panel)                            \
+  }
+
 #else
 
 /// All terms; a block of four rows or more asks for those after it, a line beside each term.
@@ -161,16 +173,18 @@ LAM_INLINE int64_t lam_next_rows(lam_rows_left *left) {
 #define LAM_DEFINE_PANEL_PRODUCT(NAME, ROWS, PANELS, VECTORS)                                                          \
   LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth, lam_scalar *y,       \
                        int64_t y_stride, int64_t columns) {                                                            \
-    LAM_ZERO_SUMS(1, ROWS, PANELS * VECTORS)                                                                           \
-    const int64_t panel = depth * (VECTORS * LAM_LANES);                                                               \
-    LAM_ADD_PANEL_TERMS(ROWS, PANELS, VECTORS)                                                                         \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) {                                                            \
-      lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                               \
-      const int64_t rest = columns - v * LAM_LANES;                                                                    \
-      if (rest >= LAM_LANES) lam_store(to, sum[0][r][v]);                                                              \
-      else if (rest > 0) lam_store_first(to, sum[0][r][v], rest);                                                      \
-    }                                                                                                                  \
+    LAM_PANEL_PRODUCT(ROWS, PANELS, VECTORS, LAM_ADD_PANEL_TERMS)                                                      \
+  }
+#define LAM_PANEL_PRODUCT(ROWS, PANELS, VECTORS, ADD_TERMS)                                                            \
+  LAM_ZERO_SUMS(1, ROWS, PANELS * VECTORS)                                                                             \
+  const int64_t panel = depth * (VECTORS * LAM_LANES);                                                                 \
+  ADD_TERMS(ROWS, PANELS, VECTORS)                                                                                     \
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
+  LAM_UNROLL for (int v = 0; v < PANELS * VECTORS; ++v) {                                                              \
+    lam_scalar *to = y + r * y_stride + v * LAM_LANES;                                                                 \
+    const int64_t rest = columns - v * LAM_LANES;                                                                      \
+    if (rest >= LAM_LANES) lam_store(to, sum[0][r][v]);                                                                \
+    else if (rest > 0) lam_store_first(to, sum[0][r][v], rest);                                                        \
   }
 
 LAM_DEFINE_PANEL_PRODUCT(lam_multiply_row, 1, LAM_ROW_PANELS, LAM_PANEL_VECTORS)
@@ -255,6 +269,40 @@ LAM_INLINE void lam_multiply_narrow_block(int64_t rows, const lam_scalar *x, int
                                           int64_t depth, lam_scalar *y, int64_t y_stride, int64_t columns) {
   lam_multiply_block(rows, x, x_stride, w, depth, y, y_stride, columns);
 }
+#endif
+
+// MARK: Panels, but for zeros
+
+#ifdef LAMINA_SIX_ROWS
+
+/// Defines NAME: the same of the terms in a list of `lam_list_fours`, to the bits of all where the panel is finite.
+#define LAM_DEFINE_LISTED_PANEL_PRODUCT(NAME, ROWS, PANELS)                                                            \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t depth,                       \
+                      const lam_places *places, lam_scalar *y, int64_t y_stride, int64_t columns) {                    \
+    LAM_PANEL_PRODUCT(ROWS, PANELS, 1, LAM_ADD_LISTED_TERMS)                                                           \
+  }
+
+LAM_DEFINE_LISTED_PANEL_PRODUCT(lam_listed_row, 1, LAM_ROW_PANELS)
+LAM_DEFINE_LISTED_PANEL_PRODUCT(lam_listed_pair, 2, LAM_PAIR_PANELS)
+LAM_DEFINE_LISTED_PANEL_PRODUCT(lam_listed_3, 3, 1)
+LAM_DEFINE_LISTED_PANEL_PRODUCT(lam_listed_4, 4, 1)
+LAM_DEFINE_LISTED_PANEL_PRODUCT(lam_listed_5, 5, 1)
+LAM_DEFINE_LISTED_PANEL_PRODUCT(lam_listed_6, 6, 1)
+
+/// One panel for 3 … 6 rows, `lam_pair_panels()` for two, `lam_row_panels()` for one.
+LAM_INLINE void lam_multiply_listed_block(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                          int64_t depth, const lam_places *places, lam_scalar *y, int64_t y_stride,
+                                          int64_t columns) {
+  switch (rows) {
+  case 1: lam_listed_row(x, x_stride, w, depth, places, y, y_stride, columns); break;
+  case 2: lam_listed_pair(x, x_stride, w, depth, places, y, y_stride, columns); break;
+  case 3: lam_listed_3(x, x_stride, w, depth, places, y, y_stride, columns); break;
+  case 4: lam_listed_4(x, x_stride, w, depth, places, y, y_stride, columns); break;
+  case 5: lam_listed_5(x, x_stride, w, depth, places, y, y_stride, columns); break;
+  case 6: lam_listed_6(x, x_stride, w, depth, places, y, y_stride, columns); break;
+  }
+}
+
 #endif
 
 #pragma clang diagnostic pop

@@ -23,6 +23,23 @@ LAM_INLINE int64_t lam_six_rows(void) { return 6; }
 /// Asks for W far ahead: its rows lie a tile's width apart, of which prefetchers know the next few.
 #define LAM_ASK_FOR_W LAM_UNROLL for (int i = 0; i < 4; ++i) lam_prefetch(w + (24 + i) * w_stride);
 
+/// Adds four terms, every CHAINS-th to sums of its own.
+#define LAM_ADD_FOUR_TERMS(ROWS, VECTORS, CHAINS)                                                                      \
+  LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w, LAM_LANES)                                                     \
+  LAM_ADD_TERM(ROWS, VECTORS, 1 % CHAINS, x + 1, third + 1, x_stride, w + w_stride, LAM_LANES)                         \
+  LAM_ADD_TERM(ROWS, VECTORS, 2 % CHAINS, x + 2, third + 2, x_stride, w + 2 * w_stride, LAM_LANES)                     \
+  LAM_ADD_TERM(ROWS, VECTORS, 3 % CHAINS, x + 3, third + 3, x_stride, w + thrice, LAM_LANES)
+
+/// Adds the last `left` terms, fewer than four, and stores the sums.
+#define LAM_END_ROW_PRODUCT(ROWS, VECTORS, CHAINS)                                                                     \
+  for (; left > 0; --left) {                                                                                           \
+    LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w, LAM_LANES)                                                   \
+    ++x;                                                                                                               \
+    ++third;                                                                                                           \
+    w += w_stride;                                                                                                     \
+  }                                                                                                                    \
+  LAM_STORE_TILE(CHAINS, ROWS, VECTORS)
+
 /// Defines NAME: y = x·W, or y += x·W, for ROWS rows and VECTORS vectors of columns, of which the last may be cut off.
 ///
 /// The depth is summed in order, every CHAINS-th term into a sum of its own, as the latency of a multiply-add wants
@@ -36,10 +53,7 @@ LAM_INLINE int64_t lam_six_rows(void) { return 6; }
     int64_t left = depth;                                                                                              \
     for (; left >= 4; left -= 4) {                                                                                     \
       ASK                                                                                                              \
-      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w, LAM_LANES)                                                 \
-      LAM_ADD_TERM(ROWS, VECTORS, 1 % CHAINS, x + 1, third + 1, x_stride, w + w_stride, LAM_LANES)                     \
-      LAM_ADD_TERM(ROWS, VECTORS, 2 % CHAINS, x + 2, third + 2, x_stride, w + 2 * w_stride, LAM_LANES)                 \
-      LAM_ADD_TERM(ROWS, VECTORS, 3 % CHAINS, x + 3, third + 3, x_stride, w + thrice, LAM_LANES)                       \
+      LAM_ADD_FOUR_TERMS(ROWS, VECTORS, CHAINS)                                                                        \
       x += 4;                                                                                                          \
       third += 4;                                                                                                      \
       w += 4 * w_stride;                                                                                               \
@@ -47,13 +61,7 @@ LAM_INLINE int64_t lam_six_rows(void) { return 6; }
       LAM_KEEP(third);                                                                                                 \
       LAM_KEEP(w);                                                                                                     \
     }                                                                                                                  \
-    for (; left > 0; --left) {                                                                                         \
-      LAM_ADD_TERM(ROWS, VECTORS, 0, x, third, x_stride, w, LAM_LANES)                                                 \
-      ++x;                                                                                                             \
-      ++third;                                                                                                         \
-      w += w_stride;                                                                                                   \
-    }                                                                                                                  \
-    LAM_STORE_TILE(CHAINS, ROWS, VECTORS)                                                                              \
+    LAM_END_ROW_PRODUCT(ROWS, VECTORS, CHAINS)                                                                         \
   }
 
 LAM_DEFINE_ROW_PRODUCT(lam_rows_1_1, 1, 1, 4, )
@@ -99,6 +107,60 @@ LAM_INLINE void lam_multiply_one_row(int64_t vectors, const lam_scalar *x, const
                                      int64_t depth, lam_scalar *y, int64_t last, int adds) {
   if (vectors == 4) lam_rows_4_1(x, 0, w, w_stride, depth, y, 0, last, adds);
   else lam_rows_2_1(x, 0, w, w_stride, depth, y, 0, last, adds);
+}
+
+// MARK: y = x·W, but for zeros
+
+/// Defines NAME: the same of the fours of terms in a list of `lam_list_fours`, and of the last terms that stand in none;
+/// to the bits of all terms where W is finite. ASK stands beside each four terms.
+#define LAM_DEFINE_LISTED_ROW_PRODUCT(NAME, ROWS, CHAINS, ASK)                                                         \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride, int64_t depth,     \
+                      const lam_places *places, lam_scalar *y, int64_t y_stride, int64_t last, int adds) {             \
+    LAM_ZERO_SUMS(CHAINS, ROWS, 1)                                                                                     \
+    const lam_scalar *const rows = x, *const kernel = w;                                                               \
+    const lam_scalar *third;                                                                                           \
+    const int64_t thrice = 3 * w_stride;                                                                               \
+    for (int64_t i = 0; i < places->count; ++i) {                                                                      \
+      const int64_t k = 4 * places->place[i];                                                                          \
+      ASK                                                                                                              \
+      x = rows + k;                                                                                                    \
+      third = x + 3 * x_stride;                                                                                        \
+      w = kernel + k * w_stride;                                                                                       \
+      LAM_KEEP(x);                                                                                                     \
+      LAM_KEEP(third);                                                                                                 \
+      LAM_KEEP(w);                                                                                                     \
+      LAM_ADD_FOUR_TERMS(ROWS, 1, CHAINS)                                                                              \
+    }                                                                                                                  \
+    int64_t left = depth & 3;                                                                                          \
+    x = rows + (depth - left);                                                                                         \
+    third = x + 3 * x_stride;                                                                                          \
+    w = kernel + (depth - left) * w_stride;                                                                            \
+    LAM_END_ROW_PRODUCT(ROWS, 1, CHAINS)                                                                               \
+  }
+
+/// Asks for W as far ahead.
+#define LAM_ASK_FOR_LISTED_W                                                                                           \
+  const lam_scalar *next = kernel + 4 * places->place[i + LAM_PLACES_AHEAD] * w_stride;                                \
+  LAM_UNROLL for (int t = 0; t < 4; ++t) lam_prefetch(next + t * w_stride);
+
+LAM_DEFINE_LISTED_ROW_PRODUCT(lam_listed_rows_3, 3, 2, )
+LAM_DEFINE_LISTED_ROW_PRODUCT(lam_listed_rows_4, 4, 1, )
+LAM_DEFINE_LISTED_ROW_PRODUCT(lam_listed_rows_5, 5, 1, )
+LAM_DEFINE_LISTED_ROW_PRODUCT(lam_listed_rows_6, 6, 1, )
+LAM_DEFINE_LISTED_ROW_PRODUCT(lam_listed_rows_5_asking, 5, 1, LAM_ASK_FOR_LISTED_W)
+LAM_DEFINE_LISTED_ROW_PRODUCT(lam_listed_rows_6_asking, 6, 1, LAM_ASK_FOR_LISTED_W)
+
+/// y = x·W for one vector of columns, of which `last` count, and 3 … 6 rows; five or six ask for W with `asks`.
+LAM_INLINE void lam_multiply_listed_rows(int64_t rows, int asks, const lam_scalar *x, int64_t x_stride,
+                                         const lam_scalar *w, int64_t w_stride, int64_t depth, const lam_places *places,
+                                         lam_scalar *y, int64_t y_stride, int64_t last, int adds) {
+  if (rows == 6 && asks) lam_listed_rows_6_asking(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
+  else if (rows == 6) lam_listed_rows_6(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
+  else if (rows == 5 && asks)
+    lam_listed_rows_5_asking(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
+  else if (rows == 5) lam_listed_rows_5(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
+  else if (rows == 4) lam_listed_rows_4(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
+  else lam_listed_rows_3(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
 }
 
 // MARK: y = xᵀ·z
@@ -149,6 +211,22 @@ LAM_INLINE void lam_gradient_six_rows(int64_t rows, const lam_scalar *x, int64_t
   }
 }
 
+/// Six rows and one vector by the samples in a list of `lam_list_samples`: to the bits of all where z is finite.
+LAM_APART void lam_listed_gradient(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride,
+                                   const lam_places *places, lam_scalar *y, int64_t y_stride, int adds) {
+  LAM_ZERO_SUMS(1, 6, 1)
+  if (adds) {
+    LAM_UNROLL for (int r = 0; r < 6; ++r) sum[0][r][0] = lam_load(y + r * y_stride);
+  }
+  for (int64_t i = 0; i < places->count; ++i) {
+    const lam_scalar *from = x + places->place[i] * x_stride, *term = z + places->place[i] * z_stride;
+    LAM_KEEP(from);
+    LAM_KEEP(term);
+    LAM_ADD_TERM(6, 1, 0, from, from + 3, 1, term, LAM_LANES)
+  }
+  LAM_UNROLL for (int r = 0; r < 6; ++r) lam_store(y + r * y_stride, sum[0][r][0]);
+}
+
 /// The most samples and columns whose z is packed.
 enum { LAM_PACKED_SAMPLES = 128, LAM_PACKED_COLUMNS = 64 };
 
@@ -191,10 +269,15 @@ LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_
   const int64_t share = ahead ? samples * (rows / LAM_LANES + 1 + ahead->columns / LAM_LANES) / tiles + 1 : 0;
   for (int64_t row = 0; row < rows; row += 6) {
     const int64_t count = rows - row < 6 ? rows - row : 6;
+    // A list takes up to a tenth as long as a vector's products.
+    lam_places places;
+    const int lists = count == 6 && vectors > 1 && samples >= 8
+                      && lam_list_samples(x + row, x_stride, samples, &places);
     for (int64_t v = 0; v < vectors; ++v) {
+      lam_scalar *to = y + row * y_stride + v * LAM_LANES;
       if (ahead) lam_ask_ahead(ahead, share);
-      lam_gradient_six_rows(count, x + row, x_stride, z + v * apart, z_stride, samples,
-                            y + row * y_stride + v * LAM_LANES, y_stride, adds);
+      if (lists) lam_listed_gradient(x + row, x_stride, z + v * apart, z_stride, &places, to, y_stride, adds);
+      else lam_gradient_six_rows(count, x + row, x_stride, z + v * apart, z_stride, samples, to, y_stride, adds);
     }
   }
 }

@@ -1,0 +1,147 @@
+import Kernels
+import Testing
+
+/// Products that leave out what is zero: to the bits of those that do not, which so narrow ones are.
+@Suite struct ZerosInProductsTests {
+  /// Inputs with zeros in places of every kind; the others are drawn.
+  private enum Pattern: CaseIterable {
+    case margins, oneHot, columns, rows, oneBlock, negative, none, all, notFinite
+
+    func keeps(_ row: Int, _ column: Int, of columns: Int) -> Bool {
+      switch self {
+      case .margins: column > columns / 4 && column < columns * 2 / 3
+      case .oneHot: column == row * 37 % columns
+      // The first and last of a four, and one after the last four.
+      case .columns: [4, 11, columns - 1].contains(column)
+      case .rows: row % 5 == 2
+      case .oneBlock: row >= 6 || column % 8 > 5
+      case .negative: column < 9
+      case .none: true
+      case .all: false
+      case .notFinite: column == columns / 2
+      }
+    }
+  }
+
+  private static func inputs<S: KernelScalar>(
+    _ pattern: Pattern, _ rows: Int, _ columns: Int, _ numbers: inout TestNumbers
+  ) -> PaddedMatrix<S> {
+    PaddedMatrix(rows, columns) { row, column in
+      guard pattern.keeps(row, column, of: columns) else { return pattern == .negative ? -0.0 : 0 }
+      return pattern == .notFinite ? (row % 2 == 0 ? .nan : .infinity) : numbers.normal()
+    }
+  }
+
+  /// Whether two results are the same numbers, or both none.
+  private static func areEqual<S: KernelScalar>(_ a: PaddedMatrix<S>, _ b: PaddedMatrix<S>) -> Bool {
+    zip(a.elements, b.elements).allSatisfy { $0 == $1 || ($0.isNaN && $1.isNaN) }
+  }
+
+  private func checkLayerProducts<S: KernelScalar>(_ table: KernelTable<S>) {
+    // With more registers a narrow product has its sums in other parts, but leaves nothing out either.
+    guard let multiply = table.layerProducts.multiply, !table.layerProducts.leavesDeepTilesToBLAS else { return }
+    let lanes = 64 / MemoryLayout<S>.stride
+    var numbers = TestNumbers(31)
+    for pattern in Pattern.allCases {
+      for (depth, columns) in [(64, 64), (67, 3 * lanes - 1), (129, 100), (784, 4 * lanes)] {
+        let wide = (columns + lanes - 1) / lanes * lanes
+        let w = PaddedMatrix<S>(depth, wide, padding: 0) { _, column in column < columns ? numbers.normal() : 0 }
+        for rows in [1, 2, 3, 4, 5, 6, 7, 11, 12, 32] {
+          let x: PaddedMatrix<S> = Self.inputs(pattern, rows, depth, &numbers)
+          for adds in [false, true] {
+            let (whole, narrow) = (
+              PaddedMatrix<S>(rows, columns) { _, column in Double(column) },
+              PaddedMatrix<S>(rows, columns) { _, column in Double(column) }
+            )
+            multiply(x.view, w.view, whole.view, adds)
+            // A row or two take up to four vectors at once, whose sums have as many parts as there are registers left.
+            let width = rows <= 2 ? columns : lanes
+            for first in stride(from: 0, to: columns, by: width) {
+              let end = min(first + width, columns)
+              multiply(
+                x.view, w.view.columns(first..<min(first + (width + lanes - 1) / lanes * lanes, wide)),
+                narrow.view.columns(first..<end), adds)
+            }
+            let what = "\(table.instructionSet) \(S.self), \(pattern), \(rows) × \(columns) × \(depth), adds \(adds)"
+            #expect(Self.areEqual(whole, narrow), "\(what)")
+            #expect(whole.paddingIsIntact, "\(what)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: supportedSets) func layerProductsKeepTheirBits(set: InstructionSet) {
+    checkLayerProducts(Float.kernels(for: set))
+    checkLayerProducts(Double.kernels(for: set))
+  }
+
+  private func checkGradients<S: KernelScalar>(_ table: KernelTable<S>) {
+    guard let product = table.weightGradients.transposedProduct else { return }
+    let lanes = 64 / MemoryLayout<S>.stride
+    var numbers = TestNumbers(32)
+    for pattern in Pattern.allCases {
+      for (inputs, units) in [(6, 2 * lanes), (47, 64), (100, 3 * lanes), (121, 64 + lanes)] {
+        for samples in [7, 8, 9, 32, 129, 600] {
+          let x: PaddedMatrix<S> = Self.inputs(pattern, samples, inputs, &numbers)
+          let z = PaddedMatrix<S>(samples, units) { _, _ in numbers.normal() }
+          for adds in [false, true] {
+            let (whole, narrow) = (
+              PaddedMatrix<S>(inputs, units, padding: lanes) { row, _ in Double(row) },
+              PaddedMatrix<S>(inputs, units, padding: lanes) { row, _ in Double(row) }
+            )
+            product(x.view, z.view, whole.view, adds)
+            for first in stride(from: 0, to: units, by: lanes) {
+              let columns = first..<first + lanes
+              product(x.view, z.view.columns(columns), narrow.view.columns(columns), adds)
+            }
+            let what = "\(table.instructionSet) \(S.self), \(pattern), \(samples) × \(inputs) × \(units), adds \(adds)"
+            #expect(Self.areEqual(whole, narrow), "\(what)")
+            #expect(whole.paddingIsIntact, "\(what)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: supportedSets) func gradientsKeepTheirBits(set: InstructionSet) {
+    checkGradients(Float.kernels(for: set))
+    checkGradients(Double.kernels(for: set))
+  }
+
+  private func checkPanels<S: KernelScalar>(_ table: KernelTable<S>) {
+    let kernels = table.products
+    let lanes = 64 / MemoryLayout<S>.stride
+    var numbers = TestNumbers(33)
+    for pattern in Pattern.allCases {
+      for (depth, units) in [(64, 64), (67, 3 * lanes - 1), (130, 7 * lanes + 1), (784, 128)] {
+        let w = PaddedMatrix<S>(depth, units) { _, _ in numbers.normal() }
+        func packed(_ columns: Range<Int>) -> PaddedMatrix<S> {
+          let packed = PaddedMatrix<S>(1, kernels.packedCount(depth, columns.count))
+          kernels.pack(w.view.columns(columns), packed.pointer)
+          return packed
+        }
+        let all = packed(0..<units)
+        // Whole panels, whatever their width.
+        let parts = stride(from: 0, to: units, by: 2 * lanes).map { $0..<min($0 + 2 * lanes, units) }
+        let panels = parts.map { packed($0) }
+        for rows in [1, 2, 3, 4, 5, 6, 7, 13, 24, 25, 31] {
+          let x: PaddedMatrix<S> = Self.inputs(pattern, rows, depth, &numbers)
+          let (whole, narrow) = (PaddedMatrix<S>(rows, units) { _, _ in 9 }, PaddedMatrix<S>(rows, units) { _, _ in 8 })
+          kernels.multiply(x.view, all.pointer, whole.view)
+          for (part, panel) in zip(parts, panels) {
+            kernels.multiply(x.view, panel.pointer, narrow.view.columns(part))
+          }
+          let what = "\(table.instructionSet) \(S.self), \(pattern), \(rows) × \(units) × \(depth)"
+          #expect(Self.areEqual(whole, narrow), "\(what)")
+          #expect(whole.paddingIsIntact, "\(what)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: supportedSets) func panelsKeepTheirBits(set: InstructionSet) {
+    checkPanels(Float.kernels(for: set))
+    checkPanels(Double.kernels(for: set))
+  }
+}
