@@ -45,8 +45,19 @@ struct NetworkParityTests {
     try check(shape, [[nil, .sigmoid], [.tanh, nil], []], batch: 3 + below(24))
   }
 
-  /// `operations` of each layer: an activation, or nil for a normalization.
-  private func check(_ shape: [Int], _ operations: [[ElementwiseActivation?]], batch: Int) throws {
+  /// Images with margins, and one column of many for each sample.
+  @Test("Inputs that are mostly zero", arguments: [[200, 70, 9], [784, 128, 32], [130, 65, 40]], [false, true])
+  func mostlyZero(shape: [Int], isOneHot: Bool) throws {
+    try check([shape[0], shape[1], 24, 5], [[nil, .relu], [.relu, nil], []], batch: shape[2]) { row, column in
+      isOneHot ? column == row * 37 % shape[0] : column > shape[0] / 4 && column < shape[0] * 2 / 3
+    }
+  }
+
+  /// `operations` of each layer: an activation, or nil for a normalization; inputs are 0 where `keeps` says no.
+  private func check(
+    _ shape: [Int], _ operations: [[ElementwiseActivation?]], batch: Int,
+    keeps: (_ row: Int, _ column: Int) -> Bool = { _, _ in true }
+  ) throws {
     var generator = Philox(seed: 11, purpose: "parity", index: UInt64(shape[1] * 100 + batch))
     func random(_ count: Int, _ scale: Double, _ centre: Double = 0) -> [Float] {
       (0..<count).map { _ in Float(centre + scale * generator.nextNormal()) }
@@ -62,7 +73,9 @@ struct NetworkParityTests {
           gammas: kinds.map { $0 == nil ? random(units, 0.2, 1) : [] },
           betas: kinds.map { $0 == nil ? random(units, 0.2) : [] }))
     }
-    let x = random(batch * shape[0], 1)
+    let x = random(batch * shape[0], 1).enumerated().map { index, value in
+      keeps(index / shape[0], index % shape[0]) ? value : 0
+    }
     let labels = (0..<batch).map { _ in Int32(generator.nextInteger(below: shape[shape.count - 1])) }
     let single = NaiveNetwork(layers: layers)
     let double = NaiveNetwork<Double>(layers: layers.map { $0.widened() })
