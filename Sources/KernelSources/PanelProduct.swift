@@ -37,7 +37,9 @@ func packPanels(_ w: MatrixView<Scalar>, _ packed: Pointer) {
 
 func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>) {
   #if LAMINA_SIX_ROWS
-    if lam_looks_for_zeros(Int64(x.columns), Int64(y.columns)) != 0, x.rows <= 4 * Int(lam_block_rows()) {
+    if lam_looks_for_zeros(Int64(x.columns), Int64(y.columns)) != 0, x.rows <= 4 * Int(lam_block_rows()),
+      y.columns >= columnsTogether(x.rows)
+    {
       var places = lam_uninitialized_block_places()
       if listZeros(x, &places) { return multiplyListedPanels(x, packed, y, &places) }
     }
@@ -46,6 +48,12 @@ func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: Matrix
 }
 
 #if LAMINA_SIX_ROWS
+
+  /// Columns that a listed product of so many rows takes at once.
+  @inline(__always)
+  private func columnsTogether(_ rows: Int) -> Int {
+    (rows == 1 ? Int(lam_row_panels()) : rows == 2 ? Int(lam_pair_panels()) : 1) * panelColumns
+  }
 
   /// Lists the terms of each block of rows of which one row is not zero; whether that pays for all.
   @inline(__always)
@@ -66,8 +74,7 @@ func multiplyPanels(_ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: Matrix
   private func multiplyListedPanels(
     _ x: MatrixView<Scalar>, _ packed: ConstPointer, _ y: MatrixView<Scalar>, _ places: inout lam_block_places
   ) {
-    let together = x.rows == 1 ? Int(lam_row_panels()) : x.rows == 2 ? Int(lam_pair_panels()) : 1
-    let width = together * panelColumns
+    let width = columnsTogether(x.rows)
     var panel = packed
     var column = 0
     while column < y.columns {

@@ -32,9 +32,23 @@ import Testing
     }
   }
 
-  /// Whether two results are the same numbers, or both none.
-  private static func areEqual<S: KernelScalar>(_ a: PaddedMatrix<S>, _ b: PaddedMatrix<S>) -> Bool {
-    zip(a.elements, b.elements).allSatisfy { $0 == $1 || ($0.isNaN && $1.isNaN) }
+  /// Holds `product` of all columns against products of `width` columns each; it is given what to write and which columns.
+  private static func check<S: KernelScalar>(
+    _: S.Type, _ rows: Int, _ columns: Int, width: Int, _ what: String,
+    _ product: (MatrixView<S>, Range<Int>) -> Void
+  ) {
+    let (whole, narrow) = (
+      PaddedMatrix<S>(rows, columns, padding: 16) { row, column in Double(row - column) },
+      PaddedMatrix<S>(rows, columns, padding: 16) { row, column in Double(row - column) }
+    )
+    product(whole.view, 0..<columns)
+    for first in stride(from: 0, to: columns, by: width) {
+      let part = first..<min(first + width, columns)
+      product(narrow.view.columns(part), part)
+    }
+    let areEqual = zip(whole.elements, narrow.elements).allSatisfy { $0 == $1 || ($0.isNaN && $1.isNaN) }
+    #expect(areEqual, "\(what)")
+    #expect(whole.paddingIsIntact && narrow.paddingIsIntact, "\(what)")
   }
 
   private func checkLayerProducts<S: KernelScalar>(_ table: KernelTable<S>) {
@@ -49,22 +63,14 @@ import Testing
         for rows in [1, 2, 3, 4, 5, 6, 7, 11, 12, 32] {
           let x: PaddedMatrix<S> = Self.inputs(pattern, rows, depth, &numbers)
           for adds in [false, true] {
-            let (whole, narrow) = (
-              PaddedMatrix<S>(rows, columns) { _, column in Double(column) },
-              PaddedMatrix<S>(rows, columns) { _, column in Double(column) }
-            )
-            multiply(x.view, w.view, whole.view, adds)
             // A row or two take up to four vectors at once, whose sums have as many parts as there are registers left.
-            let width = rows <= 2 ? columns : lanes
-            for first in stride(from: 0, to: columns, by: width) {
-              let end = min(first + width, columns)
-              multiply(
-                x.view, w.view.columns(first..<min(first + (width + lanes - 1) / lanes * lanes, wide)),
-                narrow.view.columns(first..<end), adds)
+            Self.check(
+              S.self, rows, columns, width: rows <= 2 ? columns : lanes,
+              "\(table.instructionSet) \(S.self), \(pattern), \(rows) × \(columns) × \(depth), adds \(adds)"
+            ) { y, part in
+              let end = (part.upperBound + lanes - 1) / lanes * lanes
+              multiply(x.view, w.view.columns(part.lowerBound..<end), y, adds)
             }
-            let what = "\(table.instructionSet) \(S.self), \(pattern), \(rows) × \(columns) × \(depth), adds \(adds)"
-            #expect(Self.areEqual(whole, narrow), "\(what)")
-            #expect(whole.paddingIsIntact, "\(what)")
           }
         }
       }
@@ -86,18 +92,10 @@ import Testing
           let x: PaddedMatrix<S> = Self.inputs(pattern, samples, inputs, &numbers)
           let z = PaddedMatrix<S>(samples, units) { _, _ in numbers.normal() }
           for adds in [false, true] {
-            let (whole, narrow) = (
-              PaddedMatrix<S>(inputs, units, padding: lanes) { row, _ in Double(row) },
-              PaddedMatrix<S>(inputs, units, padding: lanes) { row, _ in Double(row) }
-            )
-            product(x.view, z.view, whole.view, adds)
-            for first in stride(from: 0, to: units, by: lanes) {
-              let columns = first..<first + lanes
-              product(x.view, z.view.columns(columns), narrow.view.columns(columns), adds)
-            }
-            let what = "\(table.instructionSet) \(S.self), \(pattern), \(samples) × \(inputs) × \(units), adds \(adds)"
-            #expect(Self.areEqual(whole, narrow), "\(what)")
-            #expect(whole.paddingIsIntact, "\(what)")
+            Self.check(
+              S.self, inputs, units, width: lanes,
+              "\(table.instructionSet) \(S.self), \(pattern), \(samples) × \(inputs) × \(units), adds \(adds)"
+            ) { y, part in product(x.view, z.view.columns(part), y, adds) }
           }
         }
       }
@@ -116,25 +114,21 @@ import Testing
     for pattern in Pattern.allCases {
       for (depth, units) in [(64, 64), (67, 3 * lanes - 1), (130, 7 * lanes + 1), (784, 128)] {
         let w = PaddedMatrix<S>(depth, units) { _, _ in numbers.normal() }
-        func packed(_ columns: Range<Int>) -> PaddedMatrix<S> {
-          let packed = PaddedMatrix<S>(1, kernels.packedCount(depth, columns.count))
-          kernels.pack(w.view.columns(columns), packed.pointer)
-          return packed
-        }
-        let all = packed(0..<units)
-        // Whole panels, whatever their width.
-        let parts = stride(from: 0, to: units, by: 2 * lanes).map { $0..<min($0 + 2 * lanes, units) }
-        let panels = parts.map { packed($0) }
+        var panels: [Range<Int>: PaddedMatrix<S>] = [:]
         for rows in [1, 2, 3, 4, 5, 6, 7, 13, 24, 25, 31] {
           let x: PaddedMatrix<S> = Self.inputs(pattern, rows, depth, &numbers)
-          let (whole, narrow) = (PaddedMatrix<S>(rows, units) { _, _ in 9 }, PaddedMatrix<S>(rows, units) { _, _ in 8 })
-          kernels.multiply(x.view, all.pointer, whole.view)
-          for (part, panel) in zip(parts, panels) {
-            kernels.multiply(x.view, panel.pointer, narrow.view.columns(part))
+          // Whole panels, whatever their width.
+          Self.check(
+            S.self, rows, units, width: 2 * lanes,
+            "\(table.instructionSet) \(S.self), \(pattern), \(rows) × \(units) × \(depth)"
+          ) { y, part in
+            if panels[part] == nil {
+              let packed = PaddedMatrix<S>(1, kernels.packedCount(depth, part.count))
+              kernels.pack(w.view.columns(part), packed.pointer)
+              panels[part] = packed
+            }
+            kernels.multiply(x.view, panels[part]!.pointer, y)
           }
-          let what = "\(table.instructionSet) \(S.self), \(pattern), \(rows) × \(units) × \(depth)"
-          #expect(Self.areEqual(whole, narrow), "\(what)")
-          #expect(whole.paddingIsIntact, "\(what)")
         }
       }
     }
