@@ -60,7 +60,8 @@ let package = Package(
     .target(name: "Kernels", dependencies: ["CPUFeatures", "KernelInterface"] + kernelDependencies),
     .target(name: "ReferenceKernels", dependencies: ["KernelInterface"]),
     .target(name: "RandomNumbers"),
-    .target(name: "LinearAlgebra", dependencies: ["COpenBLAS", "CLAPACKE"]),
+    .target(name: "OpenBLASCore", dependencies: ["COpenBLAS", "CPUFeatures"]),
+    .target(name: "LinearAlgebra", dependencies: ["COpenBLAS", "CLAPACKE", "OpenBLASCore"]),
     .target(name: "Datasets", dependencies: ["CZlib", "LinearAlgebra", "RandomNumbers"]),
     .target(
       name: "NeuralNetworks",
@@ -88,7 +89,10 @@ let package = Package(
     .testTarget(
       name: "KernelsTests",
       dependencies: ["KernelInterface", "Kernels", "ReferenceKernels", "CPUFeatures", "RandomNumbers"]),
-    .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra", "RandomNumbers"]),
+    .executableTarget(
+      name: "BLASCoreProbe", dependencies: ["LinearAlgebra", "OpenBLASCore"], path: "Tests/Support/BLASCoreProbe"),
+    .testTarget(
+      name: "LinearAlgebraTests", dependencies: ["CPUFeatures", "LinearAlgebra", "RandomNumbers", "BLASCoreProbe"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "LinearAlgebra", "CZlib", "RandomNumbers"]),
     .testTarget(
       name: "NeuralNetworksTests",

@@ -39,9 +39,10 @@ public struct Advice: Sendable, Equatable, Encodable {
       let widest = card.availableKernels.compactMap(InstructionSet.init(rawValue:)).max(),
       width(ofCore: card.blasCore) < widest
     else { return nil }
+    let loss = width(ofCore: card.blasCore) == .portable ? "ten times" : "twice"
     let what =
       "OpenBLAS runs its kernels for the core \(card.blasCore), but this CPU can run \(widest.rawValue): "
-      + "matrix products take up to twice as long"
+      + "matrix products take up to \(loss) as long"
     if let value = card.variables["OPENBLAS_CORETYPE"] {
       return Advice(warning: "\(what) (OPENBLAS_CORETYPE=\(value) asks for it)", fix: "unset OPENBLAS_CORETYPE")
     }

@@ -23,6 +23,8 @@ public struct MachineCard: Sendable, Equatable, Encodable {
   public var openBLASConfiguration: String
   /// The core whose kernels OpenBLAS uses.
   public var blasCore: String
+  /// The core that OpenBLAS took this CPU for, where Lamina had it choose a wider one.
+  public var replacedBLASCore: String?
   /// Threads of one BLAS call; Lamina's own team calls it with one.
   public var blasThreads: Int
   /// Most members of Lamina's team unless an argument says otherwise.
@@ -47,6 +49,7 @@ public struct MachineCard: Sendable, Equatable, Encodable {
     case openBLASVersion = "openblas_version"
     case openBLASConfiguration = "openblas_configuration"
     case blasCore = "blas_core"
+    case replacedBLASCore = "replaced_blas_core"
     case blasThreads = "blas_threads"
     case laminaVersion = "lamina_version"
     case swiftVersion = "swift_version"
@@ -67,6 +70,7 @@ public struct MachineCard: Sendable, Equatable, Encodable {
     openBLASVersion = BLAS.version
     openBLASConfiguration = BLAS.configuration
     blasCore = BLAS.coreName
+    replacedBLASCore = BLAS.replacedCoreName
     blasThreads = BLAS.threads
     // A bad LAMINA_THREADS is for the advice to tell, not a reason to show no card.
     threads = (try? ThreadRequest(nil, environment: environment))?.mostMembers ?? ThreadRequest.timed.mostMembers
@@ -86,7 +90,10 @@ public struct MachineCard: Sendable, Equatable, Encodable {
       ("CPU", "\(cpu.isEmpty ? "unknown" : cpu) (\(architecture))"),
       ("Processors", "\(processors) in the affinity mask, " + quotaText),
       ("Kernels", "\(kernels) (available: \(availableKernels.joined(separator: ", ")))"),
-      ("OpenBLAS", "\(openBLASVersion), core \(blasCore)"),
+      (
+        "OpenBLAS",
+        "\(openBLASVersion), core \(blasCore)" + (replacedBLASCore.map { " (OpenBLAS by itself: \($0))" } ?? "")
+      ),
       ("", openBLASConfiguration),
       ("Threads", teamText + "; \(blasThreads) in one BLAS call"),
     ]

@@ -40,6 +40,10 @@ bool lamina_cpu_has_avx512_vnni(void) {
   return lamina_cpu_has_x86_64_v4() && hasAll(cpuid(7, 0).c, 1u << 11);
 }
 
+bool lamina_cpu_has_avx512_bf16(void) {
+  return lamina_cpu_has_x86_64_v4() && cpuid(7, 0).a >= 1 && hasAll(cpuid(7, 1).a, 1u << 5);
+}
+
 void lamina_cpu_brand(char *buffer, size_t size) {
   if (size == 0) return;
   buffer[0] = 0;
@@ -58,6 +62,7 @@ void lamina_cpu_brand(char *buffer, size_t size) {
 bool lamina_cpu_has_x86_64_v3(void) { return false; }
 bool lamina_cpu_has_x86_64_v4(void) { return false; }
 bool lamina_cpu_has_avx512_vnni(void) { return false; }
+bool lamina_cpu_has_avx512_bf16(void) { return false; }
 void lamina_cpu_brand(char *buffer, size_t size) { if (size) buffer[0] = 0; }
 
 #endif

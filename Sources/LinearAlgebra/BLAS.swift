@@ -1,4 +1,5 @@
 internal import COpenBLAS
+internal import OpenBLASCore
 
 /// The BLAS library in use, OpenBLAS, and its settings, which hold for the whole process.
 public enum BLAS {
@@ -31,8 +32,16 @@ public enum BLAS {
 
   /// The processor core that OpenBLAS's kernels are chosen for, for instance `Haswell`.
   ///
-  /// OpenBLAS decides when it is loaded: from the CPU, or from the variable `OPENBLAS_CORETYPE`.
+  /// OpenBLAS decides when it is loaded: from the CPU, or from the variable `OPENBLAS_CORETYPE`. Where it took a CPU newer
+  /// than itself for an older one and its vectors are wider, Lamina has it decide again before `main`, for a core with such
+  /// vectors; a value of the variable is left as it is.
   public static var coreName: String { String(cString: openblas_get_corename()) }
+
+  /// The core that OpenBLAS took this CPU for by itself, where Lamina replaced it; nil where it was left alone.
+  public static var replacedCoreName: String? {
+    guard lamina_openblas_core_choice() == lamina_core_widened else { return nil }
+    return String(cString: lamina_openblas_detected_core())
+  }
 
   /// How OpenBLAS was built, in its own words: version, options, core and the largest number of threads.
   public static var configuration: String { String(cString: openblas_get_config()) }

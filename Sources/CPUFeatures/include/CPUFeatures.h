@@ -15,6 +15,8 @@ bool lamina_cpu_has_x86_64_v3(void);
 bool lamina_cpu_has_x86_64_v4(void);
 /// Whether they support x86-64-v4 and products of four bytes a lane (AVX-512 VNNI).
 bool lamina_cpu_has_avx512_vnni(void);
+/// Whether they support x86-64-v4 and products of bfloat16 (AVX-512 BF16).
+bool lamina_cpu_has_avx512_bf16(void);
 /// Writes the processor's brand string (empty where it has none) into `buffer`, NUL-terminated.
 void lamina_cpu_brand(char *buffer, size_t size);
 
