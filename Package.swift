@@ -12,6 +12,7 @@ func kernelBuild(_ instructionSet: String, _ scalar: String, _ machineFlags: [St
   flags += machineFlags.flatMap { ["-Xcc", $0] }
   if instructionSet == "AVX512", scalar == "Float" {
     flags += ["-DLAMINA_BYTE_PRODUCTS", "-Xcc", "-DLAMINA_BYTE_PRODUCTS=1"]
+    flags += ["-DLAMINA_SPLIT_PRODUCTS", "-Xcc", "-DLAMINA_SPLIT_PRODUCTS=1"]
   }
   if instructionSet == "AVX2" { flags += ["-DLAMINA_SIX_ROWS", "-Xcc", "-DLAMINA_SIX_ROWS=1"] }
   if scalar == "Double" { flags += ["-DLAMINA_DOUBLE", "-Xcc", "-DLAMINA_DOUBLE=1"] }

@@ -36,7 +36,8 @@ public struct Advice: Sendable, Equatable, Encodable {
 
   private static func narrowCore(_ card: MachineCard) -> Advice? {
     guard card.architecture.hasPrefix("x86-64"),
-      let widest = card.availableKernels.compactMap(InstructionSet.init(rawValue:)).max(),
+      // No core of OpenBLAS multiplies floats in tiles.
+      let widest = card.availableKernels.compactMap(InstructionSet.init(rawValue:)).filter({ $0 <= .avx512 }).max(),
       width(ofCore: card.blasCore) < widest
     else { return nil }
     let loss = width(ofCore: card.blasCore) == .portable ? "ten times" : "twice"

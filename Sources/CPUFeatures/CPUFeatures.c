@@ -1,8 +1,15 @@
+#if defined(__linux__)
+#define _GNU_SOURCE  // syscall
+#endif
 #include "CPUFeatures.h"
 #include <string.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 typedef struct { unsigned a, b, c, d; } Registers;
 
@@ -44,6 +51,24 @@ bool lamina_cpu_has_avx512_bf16(void) {
   return lamina_cpu_has_x86_64_v4() && cpuid(7, 0).a >= 1 && hasAll(cpuid(7, 1).a, 1u << 5);
 }
 
+// Tiles are 8 KiB of registers, which Linux saves only for processes that ask for them.
+static bool mayUseTiles(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  const int requestPermission = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA
+  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+#else
+  return false;
+#endif
+}
+
+bool lamina_cpu_has_amx(void) {
+  if (!lamina_cpu_has_avx512_vnni() || !hasAll(savedStates(), 3u << 17)) return false;  // tile shapes, tile data
+  if (!hasAll(cpuid(7, 0).d, 1u << 22 | 1u << 24 | 1u << 25)) return false;            // BF16 TILE INT8
+  const Registers palette = cpuid(0x1d, 1);
+  const bool hasShapes = palette.b >> 16 >= 8 && (palette.b & 0xffff) >= 64 && (palette.c & 0xffff) >= 16;
+  return hasShapes && mayUseTiles();
+}
+
 void lamina_cpu_brand(char *buffer, size_t size) {
   if (size == 0) return;
   buffer[0] = 0;
@@ -63,6 +88,7 @@ bool lamina_cpu_has_x86_64_v3(void) { return false; }
 bool lamina_cpu_has_x86_64_v4(void) { return false; }
 bool lamina_cpu_has_avx512_vnni(void) { return false; }
 bool lamina_cpu_has_avx512_bf16(void) { return false; }
+bool lamina_cpu_has_amx(void) { return false; }
 void lamina_cpu_brand(char *buffer, size_t size) { if (size) buffer[0] = 0; }
 
 #endif

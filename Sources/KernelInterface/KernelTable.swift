@@ -5,7 +5,7 @@
 /// a build for a wide instruction set must not instantiate generic types: the linker could then hand its code for
 /// that to the rest of the program, and a narrower CPU would meet instructions it lacks.
 public final class KernelTable<Scalar>: @unchecked Sendable {
-  /// Name of the instruction set the table was built for: `portable`, `avx2` or `avx512`.
+  /// Name of the instruction set the table was built for: `portable`, `avx2`, `avx512` or `amx`.
   public let instructionSet: String
   /// Bias and activation, softmax, elementary functions.
   public let activations = ActivationKernels<Scalar>()
@@ -35,6 +35,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layerProducts = LayerProductKernels<Scalar>()
   /// Products of bytes; all nil where the CPU lacks them.
   public let byteProducts = ByteProductKernels<Scalar>()
+  /// Products of matrices split in three parts; all nil where the CPU lacks them.
+  public let splitProducts = SplitProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

@@ -50,30 +50,64 @@
   func multiplyBytes(
     _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>
   ) {
-    let ofVectors = smaller(y.columns, w.wholeVectors * columnsOfVector)
-    if ofVectors > 0 {
+    multiplyVectors(x, w, scale, y, inTiles: false)
+    multiplyStrips(x, w, scale, y)
+  }
+
+  @inline(__always)
+  private func multiplyVectors(
+    _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>, inTiles: Bool
+  ) {
+    let columns = smaller(y.columns, w.wholeVectors * columnsOfVector)
+    if columns == 0 { return }
+    if inTiles {
+      lam_multiply_tiles(
+        x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), w.digits, w.units, Scalar(scale), y.base,
+        Int64(y.stride), Int64(columns))
+    } else {
       lam_multiply_bytes(
         x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), w.digits, w.units, Scalar(scale), y.base,
-        Int64(y.stride), Int64(ofVectors))
+        Int64(y.stride), Int64(columns))
     }
-    if y.columns > ofVectors {
-      lam_multiply_strips(
-        x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), digits(of: w, w.wholeVectors), w.units + ofVectors,
-        Scalar(scale), y.base + ofVectors, Int64(y.stride), Int64(y.columns - ofVectors))
-    }
+  }
+
+  @inline(__always)
+  private func multiplyStrips(
+    _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>
+  ) {
+    let first = w.wholeVectors * columnsOfVector
+    if y.columns <= first { return }
+    lam_multiply_strips(
+      x.rows, Int64(x.stride), Int64(y.rows), Int64(w.groups), digits(of: w, w.wholeVectors), w.units + first,
+      Scalar(scale), y.base + first, Int64(y.stride), Int64(y.columns - first))
   }
 
   func byteGradient(
     _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>,
     _ requests: UnsafeMutablePointer<LineRequests>?
   ) {
+    gradient(x, z, scale, first, y, requests, byColumn: nil)
+  }
+
+  /// In tiles where the batch lies by column.
+  @inline(__always)
+  private func gradient(
+    _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>,
+    _ requests: UnsafeMutablePointer<LineRequests>?, byColumn: UnsafeMutablePointer<UInt8>?
+  ) {
     let lines = lineRequests(requests)
     let strips = DigitColumns<Scalar>.strips(columns: y.columns)
     let whole = strips == 0 ? z.vectors : z.vectors - 1
     var (batch, columns) = (byteColumns(x), digitColumns(z, 0..<whole))
     if whole > 0 {
-      lam_byte_gradient(
-        &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride), lines)
+      if let byColumn {
+        var batch = lam_tile_columns(by_column: byColumn, groups: Int64(x.groups))
+        lam_tile_gradient(
+          &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride), lines)
+      } else {
+        lam_byte_gradient(
+          &batch, Int64(first), Int64(y.rows), &columns, Scalar(scale), y.base, Int64(y.stride), lines)
+      }
     }
     if strips > 0 {
       columns = digitColumns(z, whole..<z.vectors)
@@ -88,17 +122,35 @@
     _ m: Pointer, _ v: Pointer, _ columns: DigitColumns<Scalar>, _ largest: Pointer, _ alpha: Double, _ beta1: Double,
     _ beta2: Double, _ epsilon: Double, _ decay: Double, _ requests: UnsafeMutablePointer<LineRequests>?
   ) -> Bool {
+    gradientAdam(
+      x, z, scale, first, count, w, m, v, columns, largest, lam_adam_step(alpha, beta1, beta2, epsilon, decay),
+      requests, byColumn: nil)
+  }
+
+  /// In tiles where the batch lies by column.
+  @inline(__always)
+  private func gradientAdam(
+    _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ count: Int, _ w: Pointer,
+    _ m: Pointer, _ v: Pointer, _ columns: DigitColumns<Scalar>, _ largest: Pointer, _ step: lam_adam_step,
+    _ requests: UnsafeMutablePointer<LineRequests>?, byColumn: UnsafeMutablePointer<UInt8>?
+  ) -> Bool {
     let whole = columns.wholeVectors
     var (batch, gradients) = (byteColumns(x), digitColumns(z, 0..<whole))
     let width = Int64(columns.vectors * columnsOfVector)
-    var step = lam_adam_step(alpha, beta1, beta2, epsilon, decay)
+    var step = step
     let lines = lineRequests(requests)
     if whole > 0 {
       var weights = lam_byte_weights(
         w: w, m: m, v: v, width: width, digits: columns.digits + first / 4 * groupBytes,
         group_stride: Int64(columns.groups * groupBytes), units: columns.units, largest: largest)
-      lam_byte_gradient_adam(
-        &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
+      if let byColumn {
+        var batch = lam_tile_columns(by_column: byColumn, groups: Int64(x.groups))
+        lam_tile_gradient_adam(
+          &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
+      } else {
+        lam_byte_gradient_adam(
+          &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines)
+      }
     }
     if columns.strips > 0 {
       let column = whole * columnsOfVector
@@ -112,6 +164,38 @@
         &batch, Int64(first), Int64(count), &gradients, Scalar(scale), &weights, &step, lines, Int64(columns.strips))
     }
     return unitsFit(columns, largest)
+  }
+
+  // MARK: In tiles
+
+  func layOutByColumn(_ columns: Int, _ first: Int, _ samples: Int, _ batch: ByteBatch) {
+    guard let byColumn = batch.byColumn else { return }
+    lam_lay_out_by_column(
+      batch.quads, Int64(columns), Int64(batch.groups), Int64(first / 4), Int64((samples + 3) / 4), byColumn)
+  }
+
+  func multiplyByteTiles(
+    _ x: ByteBatch, _ w: DigitColumns<Scalar>, _ scale: Double, _ y: MatrixView<Scalar>
+  ) {
+    multiplyVectors(x, w, scale, y, inTiles: lam_fills_tiles(Int64(y.rows), Int64(w.groups)))
+    multiplyStrips(x, w, scale, y)
+  }
+
+  func byteGradientTiles(
+    _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ y: MatrixView<Scalar>,
+    _ requests: UnsafeMutablePointer<LineRequests>?
+  ) {
+    gradient(x, z, scale, first, y, requests, byColumn: x.byColumn)
+  }
+
+  func byteGradientAdamTiles(
+    _ x: ByteBatch, _ z: DigitColumns<Scalar>, _ scale: Double, _ first: Int, _ count: Int, _ w: Pointer,
+    _ m: Pointer, _ v: Pointer, _ columns: DigitColumns<Scalar>, _ largest: Pointer, _ alpha: Double, _ beta1: Double,
+    _ beta2: Double, _ epsilon: Double, _ decay: Double, _ requests: UnsafeMutablePointer<LineRequests>?
+  ) -> Bool {
+    gradientAdam(
+      x, z, scale, first, count, w, m, v, columns, largest, lam_adam_step(alpha, beta1, beta2, epsilon, decay),
+      requests, byColumn: x.byColumn)
   }
 
   func recognizeBytes(_ x: ConstPointer, _ count: Int, _ bytes: UnsafeMutablePointer<UInt8>) -> Bool {

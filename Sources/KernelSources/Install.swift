@@ -71,7 +71,19 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.byteProducts.multiply = multiplyBytes
     table.byteProducts.gradient = byteGradient
     table.byteProducts.gradientAdam = byteGradientAdam
+    table.byteProducts.layOutByColumn = layOutByColumn
+    table.byteProducts.multiplyTiles = multiplyByteTiles
+    table.byteProducts.gradientTiles = byteGradientTiles
+    table.byteProducts.gradientAdamTiles = byteGradientAdamTiles
     table.byteProducts.recognize = recognizeBytes
+  #endif
+
+  #if LAMINA_SPLIT_PRODUCTS
+    table.splitProducts.splitLeft = splitLeft
+    table.splitProducts.splitLeftTransposed = splitLeftTransposed
+    table.splitProducts.splitRight = splitRight
+    table.splitProducts.splitRightTransposed = splitRightTransposed
+    table.splitProducts.multiply = multiplySplit
   #endif
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits

@@ -17,8 +17,10 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   case portable
   /// x86-64-v3: AVX2 and FMA.
   case avx2
-  /// x86-64-v4: AVX-512 F, BW, CD, DQ and VL.
+  /// x86-64-v4: AVX-512 F, BW, CD, DQ and VL; products of bytes where there is VNNI too.
   case avx512
+  /// The same with products in tiles of bytes and bfloat16: AMX-INT8 and AMX-BF16.
+  case amx
 
   /// Whether this CPU and operating system can run it.
   public var isSupported: Bool {
@@ -26,6 +28,7 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
     case .portable: true
     case .avx2: Self.hasAVX2
     case .avx512: Self.hasAVX512
+    case .amx: Self.hasAMX
     }
   }
 
@@ -33,6 +36,7 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   private static let hasAVX2 = lamina_cpu_has_x86_64_v3()
   private static let hasAVX512 = lamina_cpu_has_x86_64_v4()
   private static let hasByteProducts = lamina_cpu_has_avx512_vnni()
+  private static let hasAMX = lamina_cpu_has_amx()
 
   /// The widest that this CPU can run.
   public static var widestSupported: InstructionSet { allCases.last(where: \.isSupported) ?? .portable }
@@ -58,13 +62,17 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
     let table = KernelTable<Float>(instructionSet: rawValue)
     switch self {
     #if arch(x86_64)
-      case .avx512: KernelsAVX512Float.installKernels(in: table)
+      case .avx512, .amx: KernelsAVX512Float.installKernels(in: table)
       case .avx2: KernelsAVX2Float.installKernels(in: table)
     #endif
     default: KernelsPortableFloat.installKernels(in: table)
     }
     // Beyond x86-64-v4: not every CPU that runs the build has them.
     if !Self.hasByteProducts { table.byteProducts.remove() }
+    if self != .amx {
+      table.byteProducts.removeTiles()
+      table.splitProducts.remove()
+    }
     return table
   }
 
@@ -72,7 +80,7 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
     let table = KernelTable<Double>(instructionSet: rawValue)
     switch self {
     #if arch(x86_64)
-      case .avx512: KernelsAVX512Double.installKernels(in: table)
+      case .avx512, .amx: KernelsAVX512Double.installKernels(in: table)
       case .avx2: KernelsAVX2Double.installKernels(in: table)
     #endif
     default: KernelsPortableDouble.installKernels(in: table)
@@ -92,7 +100,7 @@ public enum InstructionSetError: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .unknown(let name):
-      "LAMINA_KERNELS=\(name): no such instruction set; use portable, avx2 or avx512, or unset the variable"
+      "LAMINA_KERNELS=\(name): no such instruction set; use portable, avx2, avx512 or amx, or unset the variable"
     case .unsupported(let set):
       "LAMINA_KERNELS=\(set.rawValue): this CPU cannot run it; "
         + "the widest it can is \(InstructionSet.widestSupported.rawValue)"

@@ -23,12 +23,14 @@ private enum FloatTables {
   static let portable = InstructionSet.portable.makeFloatTable()
   static let avx2 = InstructionSet.avx2.makeFloatTable()
   static let avx512 = InstructionSet.avx512.makeFloatTable()
+  static let amx = InstructionSet.amx.makeFloatTable()
 }
 
 private enum DoubleTables {
   static let portable = InstructionSet.portable.makeDoubleTable()
   static let avx2 = InstructionSet.avx2.makeDoubleTable()
   static let avx512 = InstructionSet.avx512.makeDoubleTable()
+  static let amx = InstructionSet.amx.makeDoubleTable()
 }
 
 extension Float: KernelScalar {
@@ -41,6 +43,7 @@ extension Float: KernelScalar {
     case .portable: FloatTables.portable
     case .avx2: FloatTables.avx2
     case .avx512: FloatTables.avx512
+    case .amx: FloatTables.amx
     }
   }
 }
@@ -55,6 +58,7 @@ extension Double: KernelScalar {
     case .portable: DoubleTables.portable
     case .avx2: DoubleTables.avx2
     case .avx512: DoubleTables.avx512
+    case .amx: DoubleTables.amx
     }
   }
 }

@@ -16,7 +16,7 @@ struct LaminaCommand: ParsableCommand {
     abstract: "Trains and serves dense networks with batch normalization on CPUs.",
     discussion: """
       Environment: LAMINA_DATA names the folder that holds mnist and fashion-mnist (scripts/fetch-data fills the \
-      user's cache folder otherwise); LAMINA_KERNELS=portable|avx2|avx512 overrides the choice of kernels.
+      user's cache folder otherwise); LAMINA_KERNELS=portable|avx2|avx512|amx overrides the choice of kernels.
       """,
     version: laminaVersion,
     subcommands: [

@@ -65,7 +65,7 @@ import Testing
       #expect(result.status == 1)
       #expect(
         result.errors
-          == "lamina: LAMINA_KERNELS=mmx: no such instruction set; use portable, avx2 or avx512, or unset the variable\n"
+          == "lamina: LAMINA_KERNELS=mmx: no such instruction set; use portable, avx2, avx512 or amx, or unset the variable\n"
       )
     }
   }

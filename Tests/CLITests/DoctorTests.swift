@@ -70,6 +70,11 @@ import Testing
     #expect(try onlyFix { $0.blasCore = "Zen" }.contains("OPENBLAS_CORETYPE=SkylakeX"))
     #expect(try onlyFix { $0.variables["OPENBLAS_L2_SIZE"] = "512" } == "unset OPENBLAS_L2_SIZE")
     #expect(try onlyFix { $0.kernels = "portable" } == "unset LAMINA_KERNELS")
+    // Tiles ask for no wider core.
+    card.availableKernels.append("amx")
+    #expect(try onlyFix { $0.kernels = "avx512" } == "unset LAMINA_KERNELS")
+    card.kernels = "amx"
+    #expect(Advice.all(for: card).isEmpty)
     #expect(
       try onlyFix {
         $0.processors = 8

@@ -84,7 +84,7 @@ import Testing
   @Test func kernelsFollowTheVariable() throws {
     let available = try #require(
       try Program.run(["doctor", "--json"]).lastObject()["machine"] as? [String: Any])["available_kernels"]
-    for name in ["portable", "avx2", "avx512"] {
+    for name in ["portable", "avx2", "avx512", "amx"] {
       let result = try Program.train(environment: ["LAMINA_KERNELS": name])
       if (available as? [String])?.contains(name) == true {
         #expect(try result.lastObject()["kernels"] as? String == name)

@@ -1,108 +1,14 @@
 import Kernels
 import Testing
 
-private let table = InstructionSet.avx512.isSupported ? Float.kernels(for: .avx512) : Float.kernels(for: .portable)
+private let table = ByteFixtures.table
 private let kernels = table.byteProducts
 
 /// Products of bytes against Double, on CPUs that have them.
 @Suite(.enabled(if: kernels.multiply != nil, "this CPU has no AVX-512 VNNI")) struct ByteProductKernelsTests {
-  // MARK: Fixtures
-
-  /// Bytes of a data set whose rows are drawn in an order of their own, gathered into a batch.
-  ///
-  /// The memory is never freed: kernels take bare pointers.
-  private struct Bytes {
-    let values: [[UInt8]]
-    let batch: ByteBatch
-    let columns: Int
-
-    /// Bytes below `largest`, or with `empty` runs of seven columns of which so large a share is 0, as of images.
-    init(samples: Int, columns: Int, largest: Double = 256, empty: Double = 0) {
-      var numbers = TestNumbers(UInt64(samples * 1000 + columns))
-      let all = (0..<samples + 2).map { _ in
-        var isEmpty = false
-        return (0..<columns).map { column in
-          if column % 7 == 0 { isEmpty = numbers.uniform() < empty }
-          let byte = UInt8(numbers.uniform() * largest)
-          return isEmpty ? 0 : byte
-        }
-      }
-      let order = (0..<samples).map { Int32(($0 * 7 + 1) % (samples + 2)) }
-      values = order.map { all[Int($0)] }
-      self.columns = columns
-      let stride = ByteBatch.stride(columns: columns)
-      let rows = UnsafeMutablePointer<UInt8>.allocate(capacity: samples * stride)
-      rows.initialize(repeating: 0, count: samples * stride)
-      let quads = UnsafeMutablePointer<UInt8>.allocate(
-        capacity: ByteBatch.quadBytes(columns: columns, samples: samples))
-      quads.initialize(repeating: 99, count: ByteBatch.quadBytes(columns: columns, samples: samples))
-      let occupied = UnsafeMutablePointer<UInt8>.allocate(
-        capacity: ByteBatch.occupiedBytes(columns: columns, samples: samples))
-      occupied.initialize(repeating: 255, count: ByteBatch.occupiedBytes(columns: columns, samples: samples))
-      batch = ByteBatch(rows: rows, stride: stride, quads: quads, occupied: occupied, samples: samples)
-      let source = all.flatMap { $0 }
-      // In two parts, as two members of a team do.
-      let half = samples / 8 * 4
-      if half > 0 { kernels.gather!(source, order, columns, 0, half, batch) }
-      kernels.gather!(source, order, columns, half, samples - half, batch)
-    }
-  }
-
-  private func digits(rows: Int, vectors: Int, columns: Int? = nil) -> DigitColumns<Float> {
-    let bytes = DigitColumns<Float>.digitBytes(rows: rows, vectors: vectors)
-    let digits = UnsafeMutablePointer<Int8>.allocate(capacity: bytes)
-    digits.initialize(repeating: 77, count: bytes)
-    let units = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
-    units.initialize(repeating: 0, count: vectors * 16)
-    return DigitColumns(digits: digits, units: units, vectors: vectors, groups: (rows + 3) / 4, columns: columns)
-  }
-
-  /// Requests for up to seven rows of a hundred bytes, in an order of their own; never freed.
-  private func lineRequests(rows: Int) -> UnsafeMutablePointer<LineRequests> {
-    let bytes = UnsafeMutableRawPointer.allocate(byteCount: 700, alignment: 64)
-    let order = UnsafeMutableBufferPointer<Int32>.allocate(capacity: 7)
-    _ = order.initialize(from: [6, 0, 3, 1, 2, 5, 4])
-    let requests = UnsafeMutablePointer<LineRequests>.allocate(capacity: 1)
-    requests.initialize(
-      to: LineRequests(base: bytes, bytesPerRow: 100, indices: UnsafePointer(order.baseAddress!), count: rows))
-    return requests
-  }
-
-  /// Where `columns` of a kernel count, the last ones may lie as strips.
-  private func apart(_ matrix: TestMatrix<Float>, columns: Int? = nil) -> DigitColumns<Float> {
-    let result = digits(rows: matrix.view.rows, vectors: matrix.view.columns / 16, columns: columns)
-    kernels.takeApart!(matrix.view, result)
-    return result
-  }
-
-  /// The number that the digits of an element stand for, without its unit.
-  private func steps(_ columns: DigitColumns<Float>, _ row: Int, _ column: Int) -> Int {
-    let group = columns.digits + (column / 16 * columns.groups + row / 4) * 192 + column % 16 * 4 + row % 4
-    return Int(group[0]) + 256 * Int(group[64]) + 65_536 * Int(group[128])
-  }
-
-  private func allDigits(_ columns: DigitColumns<Float>) -> [Int8] {
-    Array(UnsafeBufferPointer(start: columns.digits, count: columns.vectors * columns.groups * 192))
-  }
-
-  /// Columns of magnitudes far apart, 0 after the first `used`.
-  private func matrix(_ rows: Int, _ columns: Int, used: Int = .max) -> TestMatrix<Float> {
-    var numbers = TestNumbers(UInt64(rows * 77 + columns))
-    return TestMatrix(rows, columns) { _, column in
-      let number = Float(numbers.normal() * [1, 1e-3, 30, 1e-20][column % 4])
-      return column < used ? number : 0
-    }
-  }
-
-  private func largest(_ matrix: TestMatrix<Float>, _ column: Int) -> Double {
-    (0..<matrix.view.rows).reduce(0) { max($0, abs(Double(matrix[$1, column]))) }
-  }
-
-  // MARK: Tests
-
   @Test func gatheringKeepsEveryByte() {
     for (samples, columns) in [(1, 1), (3, 16), (4, 17), (5, 63), (8, 64), (13, 65), (32, 130)] {
-      let bytes = Bytes(samples: samples, columns: columns, empty: 0.8)
+      let bytes = ByteFixtures.Bytes(samples: samples, columns: columns, empty: 0.8)
       let groups = (samples + 3) / 4
       for sample in 0..<groups * 4 {
         for column in 0..<columns {
@@ -126,18 +32,18 @@ private let kernels = table.byteProducts
 
   @Test func digitsAreTheNearestWholeNumberOfUnits() {
     for rows in [1, 3, 4, 5, 16, 31] {
-      let w = matrix(rows, 32)
-      let columns = apart(w)
+      let w = ByteFixtures.matrix(rows, 32)
+      let columns = ByteFixtures.apart(w)
       for column in 0..<32 {
         let unit = Double(columns.units[column])
         #expect(unit == unit.binade, "a unit is a power of two")
-        let most = largest(w, column)
+        let most = ByteFixtures.largest(w, column)
         // No more than 2²³ of them, and one binade less would be too few: 2⁻²³ of the largest at most.
         #expect(most / unit <= 0x1p23 / (1 + 0x1p-8) && unit <= most * 0x1p-22 * (1 + 0x1p-6))
         for row in 0..<rows {
-          #expect(abs(Double(w[row, column]) / unit - Double(steps(columns, row, column))) <= 0.5)
+          #expect(abs(Double(w[row, column]) / unit - Double(ByteFixtures.steps(columns, row, column))) <= 0.5)
         }
-        for row in rows..<columns.groups * 4 { #expect(steps(columns, row, column) == 0) }
+        for row in rows..<columns.groups * 4 { #expect(ByteFixtures.steps(columns, row, column) == 0) }
       }
     }
   }
@@ -149,10 +55,10 @@ private let kernels = table.byteProducts
       .greatestFiniteMagnitude, -0x1p-100, 3e-30, 8_355_711, -8_355_712, 1e10, -1e-10,
     ]
     let w = TestMatrix<Float>(2, 16) { row, column in row == 0 ? edges[column] : edges[column] / 3 }
-    let columns = apart(w)
+    let columns = ByteFixtures.apart(w)
     for column in 0..<16 {
       for row in 0..<2 {
-        let value = Double(steps(columns, row, column)) * Double(columns.units[column])
+        let value = Double(ByteFixtures.steps(columns, row, column)) * Double(columns.units[column])
         #expect(abs(value - Double(w[row, column])) <= max(Double(columns.units[column]) / 2, 0x1p-119))
       }
     }
@@ -165,9 +71,9 @@ private let kernels = table.byteProducts
       (1, 1), (2, 3), (3, 4), (4, 15), (5, 16), (6, 17), (7, 64), (8, 65), (9, 100), (15, 784), (16, 33), (33, 130),
       (75, 66), (2, 4100),
     ] {
-      let x = Bytes(samples: rows, columns: inputs, empty: empty)
-      let w = matrix(inputs, 48)
-      let columns = apart(w)
+      let x = ByteFixtures.Bytes(samples: rows, columns: inputs, empty: empty)
+      let w = ByteFixtures.matrix(inputs, 48)
+      let columns = ByteFixtures.apart(w)
       for units in [1, 15, 16, 17, 31, 48] {
         let y = TestMatrix<Float>(rows, units)
         kernels.multiply!(x.batch, columns, scale, y.view)
@@ -192,9 +98,9 @@ private let kernels = table.byteProducts
 
   @Test(arguments: [0, 0.5, 0.9, 1]) func gradientMeetsTheOracle(empty: Double) {
     for (samples, inputs) in [(1, 4), (3, 5), (4, 16), (7, 17), (32, 33), (60, 65), (241, 20), (250, 18), (300, 64)] {
-      let x = Bytes(samples: samples, columns: inputs, empty: empty)
-      let z = matrix(samples, 48)
-      let columns = apart(z)
+      let x = ByteFixtures.Bytes(samples: samples, columns: inputs, empty: empty)
+      let z = ByteFixtures.matrix(samples, 48)
+      let columns = ByteFixtures.apart(z)
       for first in Set([0, 4, inputs / 16 * 16, (inputs - 1) / 4 * 4]) where first < inputs {
         let y = TestMatrix<Float>(inputs - first, 48)
         kernels.gradient!(x.batch, columns, 0.5, first, y.view, nil)
@@ -218,13 +124,13 @@ private let kernels = table.byteProducts
   /// The largest bytes in the longest sums that 32 bits of two digits hold, and one group more.
   @Test func longSumsDoNotOverflow() {
     for samples in [240, 244, 2000] {
-      let x = Bytes(samples: samples, columns: 4, largest: 0)
+      let x = ByteFixtures.Bytes(samples: samples, columns: 4, largest: 0)
       for i in 0..<samples * x.batch.stride { x.batch.rows[i] = 255 }
       for i in 0..<ByteBatch.quadBytes(columns: 4, samples: samples) { x.batch.quads[i] = 255 }
       for i in 0..<x.batch.groups { x.batch.occupied[i] = 1 }
       let z = TestMatrix<Float>(samples, 16) { _, column in column % 2 == 0 ? -1.984375 : 1.984375 }
       let y = TestMatrix<Float>(4, 16)
-      kernels.gradient!(x.batch, apart(z), 1, 0, y.view, nil)
+      kernels.gradient!(x.batch, ByteFixtures.apart(z), 1, 0, y.view, nil)
       for column in 0..<16 {
         let exact = Double(samples) * 255 * (column % 2 == 0 ? -1.984375 : 1.984375)
         #expect(abs(Double(y[3, column]) - exact) <= 4 * 0x1p-24 * abs(exact))
@@ -242,8 +148,8 @@ private let kernels = table.byteProducts
       let vectors = (columns + 15) / 16
       // Weights that decay and weights that do not; steps that leave the binade of the largest and steps that do not.
       for (decay, alpha) in [(1.0, 1e-6), (0.999, 1e-6), (1.0, 0.5)] {
-        let x = Bytes(samples: samples, columns: inputs, empty: empty)
-        let z = apart(matrix(samples, vectors * 16, used: columns))
+        let x = ByteFixtures.Bytes(samples: samples, columns: inputs, empty: empty)
+        let z = ByteFixtures.apart(ByteFixtures.matrix(samples, vectors * 16, used: columns))
         var numbers = TestNumbers(9)
         let start = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { row, column in
           let number = Float(row < 2 * inputs ? numbers.normal() : numbers.uniform())
@@ -253,18 +159,18 @@ private let kernels = table.byteProducts
         kernels.gradient!(x.batch, z, 0.01, 0, gradient.view, nil)
         let size = inputs * vectors * 16
         let expected = TestMatrix<Float>(3 * inputs, vectors * 16, extra: 0) { start[$0, $1] }
-        let before = digits(rows: inputs, vectors: vectors, columns: columns)
+        let before = ByteFixtures.digits(rows: inputs, vectors: vectors, columns: columns)
         kernels.takeApart!(MatrixView(base: start.pointer, rows: inputs, columns: vectors * 16), before)
         table.optimizers.adam(
           expected.pointer, gradient.pointer, expected.pointer + size, expected.pointer + 2 * size, size, alpha, 0.9,
           0.999, 1e-7, decay)
-        let kernel = digits(rows: inputs, vectors: vectors, columns: columns)
+        let kernel = ByteFixtures.digits(rows: inputs, vectors: vectors, columns: columns)
         for column in 0..<vectors * 16 { kernel.units[column] = before.units[column] }
         let largest = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
         largest.initialize(repeating: 0, count: vectors * 16)
         var fits = false
         // In two calls, the first of which asks for lines.
-        let requests = lineRequests(rows: 3)
+        let requests = ByteFixtures.lineRequests(rows: 3)
         let all = requests.pointee.left
         let cut = min(16, inputs)
         for block in [0..<cut, cut..<inputs] where !block.isEmpty {
@@ -280,11 +186,11 @@ private let kernels = table.byteProducts
             #expect(start[row, column].bitPattern == expected[row, column].bitPattern)
           }
         }
-        let after = digits(rows: inputs, vectors: vectors, columns: columns)
+        let after = ByteFixtures.digits(rows: inputs, vectors: vectors, columns: columns)
         kernels.takeApart!(MatrixView(base: start.pointer, rows: inputs, columns: vectors * 16), after)
         let same = (0..<vectors * 16).allSatisfy { after.units[$0] == kernel.units[$0] }
         #expect(fits == same)
-        if fits { #expect(allDigits(kernel) == allDigits(after)) } else { refused += 1 }
+        if fits { #expect(ByteFixtures.allDigits(kernel) == ByteFixtures.allDigits(after)) } else { refused += 1 }
       }
     }
     #expect(refused > 0, "no case left its units")
@@ -295,10 +201,10 @@ private let kernels = table.byteProducts
     for (inputs, columns) in [(5, 16), (20, 20), (35, 3), (66, 52), (100, 24), (64, 32)] {
       let vectors = (columns + 15) / 16
       for factor: Float in [1, 4] {
-        let before = matrix(inputs, vectors * 16, used: columns)
+        let before = ByteFixtures.matrix(inputs, vectors * 16, used: columns)
         let w = TestMatrix<Float>(inputs, vectors * 16) { before[$0, $1] * ($1 == columns - 1 ? factor : 1) }
-        let renewed = digits(rows: inputs, vectors: vectors, columns: columns)
-        let units = apart(before, columns: columns).units
+        let renewed = ByteFixtures.digits(rows: inputs, vectors: vectors, columns: columns)
+        let units = ByteFixtures.apart(before, columns: columns).units
         for column in 0..<vectors * 16 { renewed.units[column] = units[column] }
         let most = UnsafeMutablePointer<Float>.allocate(capacity: vectors * 16)
         most.initialize(repeating: 0, count: vectors * 16)
@@ -306,19 +212,21 @@ private let kernels = table.byteProducts
         for row in stride(from: 0, to: inputs, by: 32) {
           fits = kernels.renewDigits!(w.view.rows(row..<min(row + 32, inputs)), row, renewed, most)
         }
-        for column in 0..<vectors * 16 { #expect(Double(most[column]) == largest(w, column)) }
+        for column in 0..<vectors * 16 { #expect(Double(most[column]) == ByteFixtures.largest(w, column)) }
         #expect(fits == (factor == 1))
-        if fits { #expect(allDigits(renewed) == allDigits(apart(w, columns: columns))) }
+        if fits {
+          #expect(ByteFixtures.allDigits(renewed) == ByteFixtures.allDigits(ByteFixtures.apart(w, columns: columns)))
+        }
       }
     }
   }
 
   @Test func gradientAsksForLines() {
-    let x = Bytes(samples: 8, columns: 20)
+    let x = ByteFixtures.Bytes(samples: 8, columns: 20)
     for (units, asked) in [(32, 10), (20, 13), (3, 8)] {
-      let z = apart(matrix(8, (units + 15) / 16 * 16, used: units))
+      let z = ByteFixtures.apart(ByteFixtures.matrix(8, (units + 15) / 16 * 16, used: units))
       let y = TestMatrix<Float>(20, 32)
-      let requests = lineRequests(rows: 7)
+      let requests = ByteFixtures.lineRequests(rows: 7)
       let all = requests.pointee.left
       kernels.gradient!(x.batch, z, 1, 0, y.view.columns(0..<units), requests)
       #expect(requests.pointee.left == all - asked)
@@ -328,13 +236,13 @@ private let kernels = table.byteProducts
   /// Sums are exact: it must not show how a kernel's last columns lie.
   @Test(arguments: [0, 0.7]) func stripsGiveTheBitsOfVectors(empty: Double) {
     for (rows, inputs) in [(1, 5), (3, 16), (4, 17), (5, 35), (8, 64), (9, 66), (12, 79), (60, 100)] {
-      let x = Bytes(samples: rows, columns: inputs, empty: empty)
+      let x = ByteFixtures.Bytes(samples: rows, columns: inputs, empty: empty)
       for units in [1, 3, 4, 5, 8, 17, 20, 24, 52] {
         let vectors = (units + 15) / 16
-        let w = matrix(inputs, vectors * 16, used: units)
-        let strips = apart(w, columns: units)
+        let w = ByteFixtures.matrix(inputs, vectors * 16, used: units)
+        let strips = ByteFixtures.apart(w, columns: units)
         #expect(strips.strips == (units % 16 + 3) / 4)
-        let whole = apart(w)
+        let whole = ByteFixtures.apart(w)
         #expect((0..<vectors * 16).allSatisfy { strips.units[$0] == whole.units[$0] })
         let expected = TestMatrix<Float>(rows, units)
         kernels.multiply!(x.batch, whole, 0.01, expected.view)
@@ -344,7 +252,7 @@ private let kernels = table.byteProducts
         for row in 0..<rows {
           for column in 0..<units { #expect(y[row, column].bitPattern == expected[row, column].bitPattern) }
         }
-        let z = apart(matrix(rows, vectors * 16, used: units))
+        let z = ByteFixtures.apart(ByteFixtures.matrix(rows, vectors * 16, used: units))
         for first in Set([0, inputs / 16 * 16]) where first < inputs {
           let ofVectors = TestMatrix<Float>(inputs - first, vectors * 16)
           kernels.gradient!(x.batch, z, 0.01, first, ofVectors.view, nil)
@@ -362,14 +270,14 @@ private let kernels = table.byteProducts
   }
 
   @Test func numbersThatAreNotFiniteStayVisible() {
-    let x = Bytes(samples: 8, columns: 20)
+    let x = ByteFixtures.Bytes(samples: 8, columns: 20)
     for bad in [Float.nan, .infinity, -.infinity] {
       let w = TestMatrix<Float>(20, 16) { row, column in row == 7 && column == 3 ? bad : 1 }
       let y = TestMatrix<Float>(8, 16)
-      kernels.multiply!(x.batch, apart(w), 1, y.view)
+      kernels.multiply!(x.batch, ByteFixtures.apart(w), 1, y.view)
       let z = TestMatrix<Float>(8, 16) { row, column in row == 7 && column == 3 ? bad : 1 }
       let gradient = TestMatrix<Float>(20, 16)
-      kernels.gradient!(x.batch, apart(z), 1, 0, gradient.view, nil)
+      kernels.gradient!(x.batch, ByteFixtures.apart(z), 1, 0, gradient.view, nil)
       for row in 0..<8 {
         for column in 0..<16 { #expect(y[row, column].isNaN == (column == 3)) }
       }

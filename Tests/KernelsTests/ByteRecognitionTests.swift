@@ -1,7 +1,7 @@
 import Kernels
 import Testing
 
-private let table = InstructionSet.avx512.isSupported ? Float.kernels(for: .avx512) : Float.kernels(for: .portable)
+private let table = Float.kernels(for: .widestSupported)
 private let kernels = table.byteProducts
 
 /// Floats that are bytes over 255, on CPUs that multiply bytes.

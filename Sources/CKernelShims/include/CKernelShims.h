@@ -67,5 +67,7 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CByteStripShims.h"
 #include "CByteGradientShims.h"
 #include "CByteStripGradientShims.h"
+#include "CByteTileShims.h"
+#include "CSplitProductShims.h"
 #include "CByteRecognitionShims.h"
 #include "CKernelGradientShims.h"

@@ -17,6 +17,10 @@ bool lamina_cpu_has_x86_64_v4(void);
 bool lamina_cpu_has_avx512_vnni(void);
 /// Whether they support x86-64-v4 and products of bfloat16 (AVX-512 BF16).
 bool lamina_cpu_has_avx512_bf16(void);
+/// Whether they support x86-64-v4, VNNI and products in tiles of bytes and of bfloat16 (AMX-INT8, AMX-BF16), and let this
+/// process use tiles: it is asked for, for all threads. Signal stacks (sigaltstack) then need room for 8 KiB more, which
+/// sysconf(_SC_MINSIGSTKSZ) tells.
+bool lamina_cpu_has_amx(void);
 /// Writes the processor's brand string (empty where it has none) into `buffer`, NUL-terminated.
 void lamina_cpu_brand(char *buffer, size_t size);
 
