@@ -45,6 +45,12 @@ struct NetworkParityTests {
     try check(shape, [[nil, .sigmoid], [.tanh, nil], []], batch: 3 + below(24))
   }
 
+  /// Widths and batches for which products are made of split numbers where the CPU has them, around its tiles.
+  @Test("Wide layers", arguments: [(256, 256, 96), (300, 270, 100), (257, 500, 130)])
+  func wide(inputs: Int, units: Int, batch: Int) throws {
+    try check([inputs, units, 264, 5], [[nil, .relu], [.relu, nil], []], batch: batch)
+  }
+
   /// Images with margins, and one column of many for each sample.
   @Test("Inputs that are mostly zero", arguments: [[200, 70, 9], [784, 128, 32], [130, 65, 40]], [false, true])
   func mostlyZero(shape: [Int], isOneHot: Bool) throws {

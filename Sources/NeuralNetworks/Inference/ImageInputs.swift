@@ -30,7 +30,7 @@ final class ImageInputs<Scalar: NetworkScalar>: Sendable {
       w.rows >= Self.fewestInputs, w.columns >= Self.fewestUnits, w.rows <= ByteBatch.longestSum,
       table.reductions.allFinite(w.base, w.rows * w.columns)
     else { return nil }
-    multiplyBytes = multiply
+    multiplyBytes = kernels.multiplyTiles ?? multiply
     self.recognize = recognize
     columns = w.rows
     stride = ByteBatch.stride(columns: w.rows)

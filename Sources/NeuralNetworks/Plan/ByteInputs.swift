@@ -11,6 +11,8 @@ final class ByteInputs<Scalar: NetworkScalar> {
   /// The state of `ParameterStore.weightsVersion` that the digits belong to.
   private var version: Int?
 
+  /// Lays a gathered batch out by column, where the gradient is made in tiles.
+  private let layOutByColumn: (@Sendable (Int, Int, Int, ByteBatch) -> Void)?
   private let gatherRows: @Sendable (UnsafePointer<UInt8>, UnsafePointer<Int32>, Int, Int, Int, ByteBatch) -> Void
   private let takeApart: @Sendable (MatrixView<Scalar>, DigitColumns<Scalar>) -> Void
   private let renewDigits:
@@ -26,8 +28,9 @@ final class ByteInputs<Scalar: NetworkScalar> {
   private let rows: AlignedBuffer<UInt8>
   private let quads: AlignedBuffer<UInt8>
   private let occupied: AlignedBuffer<UInt8>
+  private let byColumn: AlignedBuffer<UInt8>
   /// Bytes of one member's copy of each; 0 where all use the same.
-  private let copyBytes: (rows: Int, quads: Int, occupied: Int)
+  private let copyBytes: (rows: Int, quads: Int, occupied: Int, byColumn: Int)
   private let digits: AlignedBuffer<Int8>
   private let numbers: AlignedBuffer<Scalar>
   private let tiles: UnsafeMutableBufferPointer<TileDigits>
@@ -63,18 +66,24 @@ final class ByteInputs<Scalar: NetworkScalar> {
       max(first.inputColumns, capacity) <= ByteBatch.longestSum
     else { return nil }
     (gatherRows, self.takeApart, self.renewDigits, multiplyBytes, self.gradient, self.gradientAdam) =
-      (gather, takeApart, renewDigits, multiply, gradient, gradientAdam)
+      (
+        gather, takeApart, renewDigits, kernels.multiplyTiles ?? multiply, kernels.gradientTiles ?? gradient,
+        kernels.gradientAdamTiles ?? gradientAdam
+      )
+    layOutByColumn = kernels.layOutByColumn
     columns = first.inputColumns
     let bytes = [
       capacity * ByteBatch.stride(columns: columns), ByteBatch.quadBytes(columns: columns, samples: capacity),
       ByteBatch.occupiedBytes(columns: columns, samples: capacity),
+      layOutByColumn == nil ? 1 : ByteBatch.byColumnBytes(columns: columns, samples: capacity),
     ].map { MemberSpacing.spaced($0, of: UInt8.self) }
     isPrivate = InputCopies<Scalar>.areWorthwhile(members: members, bytes: bytes[0])
-    copyBytes = isPrivate ? (bytes[0], bytes[1], bytes[2]) : (0, 0, 0)
+    copyBytes = isPrivate ? (bytes[0], bytes[1], bytes[2], bytes[3]) : (0, 0, 0, 0)
     let copies = isPrivate ? members : 1
     rows = AlignedBuffer(zeroedCapacity: copies * bytes[0])
     quads = AlignedBuffer(zeroedCapacity: copies * bytes[1])
     occupied = AlignedBuffer(zeroedCapacity: copies * bytes[2])
+    byColumn = AlignedBuffer(zeroedCapacity: copies * bytes[3])
     let pieces = store.slots[kernel].pieces
     let vectors = pieces.map { $0.stride / 16 }
     let ofKernel = DigitColumns<Scalar>.digitBytes(rows: columns, vectors: 1)
@@ -140,7 +149,8 @@ final class ByteInputs<Scalar: NetworkScalar> {
     ByteBatch(
       rows: rows.baseAddress + member * copyBytes.rows, stride: ByteBatch.stride(columns: columns),
       quads: quads.baseAddress + member * copyBytes.quads,
-      occupied: occupied.baseAddress + member * copyBytes.occupied, samples: samples)
+      occupied: occupied.baseAddress + member * copyBytes.occupied,
+      byColumn: byColumn.baseAddress + member * copyBytes.byColumn, samples: samples)
   }
 
   /// Copies `range` of the batch of `samples` samples, from a multiple of 4 on, to where `member` reads it.
@@ -148,7 +158,9 @@ final class ByteInputs<Scalar: NetworkScalar> {
   func gather(
     _ member: Int, _ source: UnsafePointer<UInt8>, _ indices: UnsafePointer<Int32>, _ range: Range<Int>, samples: Int
   ) {
-    gatherRows(source, indices, columns, range.lowerBound, range.count, batch(member, samples))
+    let batch = batch(member, samples)
+    gatherRows(source, indices, columns, range.lowerBound, range.count, batch)
+    layOutByColumn?(columns, range.lowerBound, range.count, batch)
   }
 
   /// z = x·W for one tile.

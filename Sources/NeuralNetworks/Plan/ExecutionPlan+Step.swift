@@ -36,6 +36,13 @@ extension ExecutionPlan {
     index == 0 && inputs.areInUse ? inputs.inputs(of: member) : stages[index].input
   }
 
+  /// What makes the products of the stage `index` where they are made of split numbers.
+  @inline(__always)
+  private func wideProducts(_ index: Int, rows: Int) -> WideProducts<Scalar>? {
+    guard let wide, index > 0 || bytes == nil, wide.take(stages[index], rows: rows) else { return nil }
+    return wide
+  }
+
   /// Copies this member's rows of the batch into place: of its own copy all.
   @inline(__always)
   private func gather(_ member: Int) {
@@ -78,16 +85,23 @@ extension ExecutionPlan {
       let outputRows = sampleCount * stage.outputRowsPerSample
       switch stage.core {
       case .dense, .columns:
-        for tile in TileGrid.owned(by: member, of: threads, count: stage.tileCount) {
+        let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
+        let wide = wideProducts(index, rows: outputRows)
+        if let wide, !owned.isEmpty { wide.prepare(member, input(of: index, member).rows(0..<outputRows)) }
+        for tile in owned {
           let bound = stage.tiles[tile]
           if index == 0, let bytes {
             bytes.multiply(member, tile: tile, bound, into: bound.product.rows(0..<outputRows))
           } else if let kernel = bound.kernel {
             let x = input(of: index, member)
-            products.multiply(
-              MatrixView(base: x.base, rows: outputRows, columns: x.columns, stride: x.stride),
-              MatrixView(base: kernel, rows: stage.input.columns, columns: bound.kernelStride),
-              into: bound.product.rows(0..<outputRows))
+            let w = MatrixView(base: kernel, rows: stage.input.columns, columns: bound.kernelStride)
+            let product = bound.product.rows(0..<outputRows)
+            if let wide {
+              wide.multiply(member, w.columns(0..<product.columns), into: product)
+            } else {
+              products.multiply(
+                MatrixView(base: x.base, rows: outputRows, columns: x.columns, stride: x.stride), w, into: product)
+            }
           }
           kernels.forward(bound, rows: outputRows, mode: mode, dropoutKey: key)
         }
@@ -155,9 +169,15 @@ extension ExecutionPlan {
         if !isDone { team.barrier(member) }
         guard case .dense = stage.core else { break }
         let owned = TileGrid.owned(by: member, of: threads, count: stage.inputTileCount)
-        products.multiplyByTransposed(
-          stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, inputTiles: stage.inputTiles, owned,
-          into: inputGradient, scratch: scratch(of: member))
+        if let wide = wideProducts(index, rows: rows) {
+          wide.multiplyByTransposed(
+            member, stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, inputTiles: stage.inputTiles,
+            owned, into: inputGradient.rows(0..<rows))
+        } else {
+          products.multiplyByTransposed(
+            stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, inputTiles: stage.inputTiles, owned,
+            into: inputGradient, scratch: scratch(of: member))
+        }
         // What the shortcuts' tiles left there, the barrier has made visible.
         for tile in owned {
           stage.addShortcutGradients(to: inputGradient, columns: stage.inputTiles[tile], rows: rows, kernels)
@@ -256,6 +276,9 @@ extension ExecutionPlan {
       if index == 0, let bytes {
         finishBytes(member, bytes, &prefetch)
         row = stage.input.columns
+      } else if let wide = wideProducts(index, rows: rows) {
+        finishWide(member, index, wide, rows: rows, &prefetch)
+        row = stage.input.columns
       }
       while row < stage.input.columns {
         let block = row..<min(row + blockRows, stage.input.columns)
@@ -275,6 +298,37 @@ extension ExecutionPlan {
         update?.apply(
           to: store, start: start, count: bound.region.upperBound - start,
           gradients: store.gradients.baseAddress + start, kernels: table.optimizers)
+      }
+    }
+  }
+
+  /// Gradients and updates of a wide stage's kernel, for the tiles that `member` owns: tile by tile, because a tile's
+  /// gradients are split but once.
+  @inline(__always)
+  private func finishWide(
+    _ member: Int, _ index: Int, _ wide: WideProducts<Scalar>, rows: Int, _ prefetch: inout BatchPrefetch?
+  ) {
+    let stage = stages[index]
+    let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
+    if owned.isEmpty { return }
+    // Few enough that a block's gradient stays in the L1 cache until it is used up.
+    let blockRows = 64
+    wide.prepareGradient(member, inputs: input(of: index, member).rows(0..<rows))
+    for tile in owned {
+      let bound = stage.tiles[tile]
+      let width = bound.kernelStride
+      wide.prepareGradient(member, outputs: stage.outputGradient.rows(0..<rows).columns(bound.columns))
+      var row = 0
+      while row < stage.input.columns {
+        let block = row..<min(row + blockRows, stage.input.columns)
+        row = block.upperBound
+        let offset = bound.region.lowerBound + block.lowerBound * width
+        let count = block.count * width
+        prefetch?.advance(weights: count)
+        let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
+        wide.makeGradient(
+          member, samples: rows, block, into: MatrixView(base: gradient, rows: block.count, columns: width))
+        update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
       }
     }
   }

@@ -30,6 +30,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   private let byteInputs: ByteInputs<Scalar>?
   /// The same where the batch at hand is computed so.
   var bytes: ByteInputs<Scalar>?
+  /// Where products of wide stages are made of split numbers.
+  let wide: WideProducts<Scalar>?
 
   /// Weights of kernels in the tiles that each member owns.
   let kernelWeights: [Int]
@@ -128,6 +130,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     wholeOperations = memory.wholeOperations
     byteInputs = ByteInputs(
       network: network, store: store, table: table, capacity: capacity, members: threads)
+    wide = WideProducts(stages: memory.stages, table: table, capacity: capacity, members: threads)
     inputs = InputCopies(of: memory.inputs, network: network, members: threads)
     labels = memory.labels
     targets = memory.targets
