@@ -14,7 +14,7 @@ func makeModel<Scalar: NetworkScalar>(
   _: Scalar.Type, threads: Int, optimizer: any Optimizer
 ) throws -> Sequential<Scalar> {
   let model = Sequential<Scalar>(layers: [
-    Dense(130, activation: .relu), BatchNormalization(), Dropout(0.25), Dense(70, useBias: false),
+    Dense(260, activation: .relu), BatchNormalization(), Dropout(0.25), Dense(270), Dense(70, useBias: false),
     BatchNormalization(), Activation.gelu,
     Residual(activation: .relu) {
       Dense(50, useBias: false)
@@ -53,20 +53,20 @@ func stepAllocations<Scalar: NetworkScalar>(
   let model = try makeModel(Scalar.self, threads: threads, optimizer: optimizer)
   let columns = 50
   try model.build(inputShape: [columns])
-  let plan = try model.plan(samples: 32)
-  let inputs = [Scalar](repeating: Scalar(0.25), count: 40 * columns)
-  let labels = [Int32](repeating: 3, count: 40)
-  let indices = (0..<40).map { Int32($0) }
+  let plan = try model.plan(samples: 100)
+  let inputs = [Scalar](repeating: Scalar(0.25), count: 140 * columns)
+  let labels = [Int32](repeating: 3, count: 140)
+  let indices = (0..<140).map { Int32($0) }
   let rule = optimizer.updateRule
   return inputs.withUnsafeBufferPointer { inputs in
     labels.withUnsafeBufferPointer { labels in
       indices.withUnsafeBufferPointer { indices in
         let source = BatchSource<Scalar>(inputs: .scalars(inputs.baseAddress!), targets: .labels(labels.baseAddress!))
-        var loss = plan.train(source, indices: indices.baseAddress!, samples: 32, rule: rule, step: 1).loss
+        var loss = plan.train(source, indices: indices.baseAddress!, samples: 100, rule: rule, step: 1).loss
         return allocations {
           for step in 2..<22 {
             // Ragged last batches too.
-            let samples = step % 4 == 0 ? 7 : 32
+            let samples = step % 4 == 0 ? 7 : 100
             loss += plan.train(source, indices: indices.baseAddress!, samples: samples, rule: rule, step: step).loss
             if step % 5 == 0 {
               plan.infer(source, indices: indices.baseAddress!, samples: samples)
