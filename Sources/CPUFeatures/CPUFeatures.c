@@ -62,8 +62,8 @@ static bool mayUseTiles(void) {
 }
 
 bool lamina_cpu_has_amx(void) {
+  if (!hasAll(cpuid(7, 0).d, 1u << 22 | 1u << 24 | 1u << 25)) return false;  // BF16 TILE INT8, which few CPUs have
   if (!lamina_cpu_has_avx512_vnni() || !hasAll(savedStates(), 3u << 17)) return false;  // tile shapes, tile data
-  if (!hasAll(cpuid(7, 0).d, 1u << 22 | 1u << 24 | 1u << 25)) return false;            // BF16 TILE INT8
   const Registers palette = cpuid(0x1d, 1);
   const bool hasShapes = palette.b >> 16 >= 8 && (palette.b & 0xffff) >= 64 && (palette.c & 0xffff) >= 16;
   return hasShapes && mayUseTiles();

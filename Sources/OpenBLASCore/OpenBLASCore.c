@@ -63,8 +63,11 @@ bool lamina_force_openblas_core(const char *name) {
 }
 
 lamina_core_choice lamina_widen_openblas_core(void) {
-  int width = widthOfCPU();
-  if (getenv(variable) || widthOfCore(openblas_get_corename()) >= width) return lamina_core_kept;
+  const int found = widthOfCore(openblas_get_corename());
+  // In a virtual machine each cpuid takes some 20 µs: a program whose core is the widest asks for none.
+  if (getenv(variable) || found == 2) return lamina_core_kept;
+  const int width = widthOfCPU();
+  if (found >= width) return lamina_core_kept;
   if (!isAlone()) return lamina_core_stays_narrow;
   // What OpenBLAS gives a CPU it does not know but for its vectors; a build without that core takes the next.
   static const char *const candidates[] = {"Cooperlake", "SkylakeX", "Haswell"};
