@@ -180,6 +180,13 @@ private struct ColumnSums {
     lam_store(beta + column, lam_load(beta + column) + p)
     lam_store(gamma + column, lam_load(gamma + column) + q)
   }
+
+  /// The same with −q.
+  @_transparent
+  func add(_ p: Vector, minus q: Vector, _ column: Int) {
+    lam_store(beta + column, lam_load(beta + column) + p)
+    lam_store(gamma + column, lam_load(gamma + column) - q)
+  }
 }
 
 /// Those of a block, of its second half and of the first row of a pair.
@@ -203,7 +210,7 @@ private struct GradientSums {
   var gamma: UnsafeMutablePointer<Double>
 }
 
-/// dx = scale·((dy − offset) + slope·(x − mean)): exactly 0 where a single row has nothing to say.
+/// dx = scale·((dy − offset) + slope·(mean − x)): exactly 0 where a single row has nothing to say.
 ///
 /// The four of a vector of columns lie side by side: apart, they would lie in the same lines of the L1 cache as the rows.
 private struct Coefficients {
@@ -297,7 +304,7 @@ private func finish(
   if let gamma { scale *= lam_widen(load(gamma, count)) }
   coefficients.store(
     Coefficients.Vectors(
-      offset: lam_narrow(beta * perRow - slope * low), slope: lam_narrow(-slope), scale: lam_narrow(scale),
+      offset: lam_narrow(beta * perRow - slope * low), slope: lam_narrow(slope), scale: lam_narrow(scale),
       mean: load(mean, count)), at: column)
 }
 
@@ -329,10 +336,10 @@ private struct BackwardProblem {
     return masked ? lam_keep_masked(g, lam_load_bits(mask + (row &* maskStride &+ column / 8))) : g
   }
 
-  /// x − mean.
+  /// mean − x, and not x − mean: so x is read by the instruction that subtracts it.
   @inline(__always)
-  func centered(_ row: Int, _ column: Int, _ mean: Vector, _ count: Int) -> Vector {
-    load(x.base + (row &* x.stride &+ column), count) - mean
+  func belowMean(_ row: Int, _ column: Int, _ mean: Vector, _ count: Int) -> Vector {
+    mean - load(x.base + (row &* x.stride &+ column), count)
   }
 }
 
@@ -462,7 +469,7 @@ extension BackwardProblem {
     if end - first > halfBlock { add(block.half, to: block.whole, columns) }
   }
 
-  /// Σ dy and Σ dy·(x − mean) of two rows.
+  /// Σ dy and Σ dy·(mean − x) of two rows.
   @_transparent
   func pairOfRows(
     _ row: Int, _ column: Int, _ mean: Vector, _ count: Int, _ products: inout Vector, masked: Bool
@@ -470,7 +477,7 @@ extension BackwardProblem {
     let g0 = gradient(row, column, count, masked: masked)
     let g1 = gradient(row &+ 1, column, count, masked: masked)
     products = lam_multiply_add(
-      g1, centered(row &+ 1, column, mean, count), g0 * centered(row, column, mean, count))
+      g1, belowMean(row &+ 1, column, mean, count), g0 * belowMean(row, column, mean, count))
     return g0 + g1
   }
 
@@ -499,7 +506,7 @@ extension BackwardProblem {
   func addPair(_ row: Int, _ column: Int, _ sums: ColumnSums, _ count: Int, masked: Bool) {
     var q = Vector.zero
     let p = pairOfRows(row, column, load(mean + column, count), count, &q, masked: masked)
-    sums.add(p, q, column)
+    sums.add(p, minus: q, column)
   }
 
   /// Four pairs, to the bits of four `addPair`.
@@ -516,13 +523,14 @@ extension BackwardProblem {
   @_transparent
   func addEightRows(_ row: Int, _ column: Int, _ sums: ColumnSums, _ count: Int, masked: Bool) {
     let mean = load(mean + column, count)
-    var (q0, q1, q2, q3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
-    let p0 = pairOfRows(row, column, mean, count, &q0, masked: masked)
-    let p1 = pairOfRows(row &+ 2, column, mean, count, &q1, masked: masked)
-    let p2 = pairOfRows(row &+ 4, column, mean, count, &q2, masked: masked)
-    let p3 = pairOfRows(row &+ 6, column, mean, count, &q3, masked: masked)
-    lam_store(sums.beta + column, (((lam_load(sums.beta + column) + p0) + p1) + p2) + p3)
-    lam_store(sums.gamma + column, (((lam_load(sums.gamma + column) + q0) + q1) + q2) + q3)
+    var (beta, gamma) = (lam_load(sums.beta + column), lam_load(sums.gamma + column))
+    for pair in 0..<4 {
+      var q = Vector.zero
+      beta += pairOfRows(row &+ 2 &* pair, column, mean, count, &q, masked: masked)
+      gamma -= q
+    }
+    lam_store(sums.beta + column, beta)
+    lam_store(sums.gamma + column, gamma)
   }
 
   /// Adds two rows, one after the other, to the bits of `addPair`: the first is set aside in `first`.
@@ -546,7 +554,7 @@ extension BackwardProblem {
   func setAside(_ row: Int, _ column: Int, _ first: ColumnSums, _ count: Int, masked: Bool) {
     let g = gradient(row, column, count, masked: masked)
     lam_store(first.beta + column, g)
-    lam_store(first.gamma + column, g * centered(row, column, load(mean + column, count), count))
+    lam_store(first.gamma + column, g * belowMean(row, column, load(mean + column, count), count))
   }
 
   @_transparent
@@ -556,8 +564,8 @@ extension BackwardProblem {
     let g = gradient(row, column, count, masked: masked)
     let p = lam_load(first.beta + column) + g
     let q = lam_multiply_add(
-      g, centered(row, column, load(mean + column, count), count), lam_load(first.gamma + column))
-    sums.add(p, q, column)
+      g, belowMean(row, column, load(mean + column, count), count), lam_load(first.gamma + column))
+    sums.add(p, minus: q, column)
   }
 
   @_transparent
@@ -576,7 +584,8 @@ extension BackwardProblem {
     let beta = sums.beta + column
     let gamma = sums.gamma + column
     lam_store(beta, lam_load(beta) + g)
-    lam_store(gamma, lam_multiply_add(g, centered(row, column, load(mean + column, count), count), lam_load(gamma)))
+    let distance = belowMean(row, column, load(mean + column, count), count)
+    lam_store(gamma, lam_subtract_product(lam_load(gamma), g, distance))
   }
 }
 
@@ -612,11 +621,16 @@ extension BackwardProblem {
   @_transparent
   func propagate(_ c: Coefficients, _ dx: MatrixView<Scalar>, masked: Bool, maskInput: Bool, streaming: Bool) {
     let pairs = dy.columns < longRow
+    let fours = !streaming && lam_takes_four_rows() != 0
     let blockRows = rowsOfPass(dy.rows, columns: dy.columns)
     var end = dy.rows
     while end > 0 {
       let first = (end - 1) / blockRows * blockRows
       var row = first
+      while fours && row + 4 <= end {
+        fourRows(c, dx, row, masked: masked, maskInput: maskInput)
+        row += 4
+      }
       while pairs && row + 2 <= end {
         pairOfRows(c, dx, row, masked: masked, maskInput: maskInput, streaming: streaming)
         row += 2
@@ -666,6 +680,30 @@ extension BackwardProblem {
     }
   }
 
+  /// Four rows, for which coefficients are loaded once.
+  @_transparent
+  func fourRows(_ c: Coefficients, _ dx: MatrixView<Scalar>, _ row: Int, masked: Bool, maskInput: Bool) {
+    var column = 0
+    while column <= dy.columns &- lanes {
+      partOfFour(c.vector(at: column), dx, row, column, lanes, masked: masked, maskInput: maskInput)
+      column &+= lanes
+    }
+    if column < dy.columns {
+      partOfFour(c.vector(at: column), dx, row, column, dy.columns &- column, masked: masked, maskInput: maskInput)
+    }
+  }
+
+  @_transparent
+  func partOfFour(
+    _ c: Coefficients.Vectors, _ dx: MatrixView<Scalar>, _ row: Int, _ column: Int, _ count: Int, masked: Bool,
+    maskInput: Bool
+  ) {
+    for part in 0..<4 {
+      let v = value(c, row &+ part, column, count, masked: masked, maskInput: maskInput)
+      store(dx.base + ((row &+ part) &* dx.stride &+ column), v, count)
+    }
+  }
+
   /// Two rows, for which coefficients are loaded once.
   @_transparent
   func pairOfRows(
@@ -707,7 +745,7 @@ extension BackwardProblem {
   ) -> Vector {
     let input = load(x.base + (row &* x.stride &+ column), count)
     let g = gradient(row, column, count, masked: masked) - c.offset
-    let v = c.scale * lam_multiply_add(c.slope, input - c.mean, g)
+    let v = c.scale * lam_multiply_add(c.slope, c.mean - input, g)
     return maskInput ? lam_zero_where_not_positive(input, v) : v
   }
 
@@ -720,7 +758,7 @@ extension BackwardProblem {
 // MARK: Weights
 
 extension BackwardProblem {
-  /// dx = scale·(dy − w·(offset − slope·(x − mean))) for rows of weight w, one after the other.
+  /// dx = scale·(dy − w·(offset − slope·(mean − x))) for rows of weight w, one after the other.
   @inline(__always)
   func propagate(
     _ c: Coefficients, _ dx: MatrixView<Scalar>, _ weights: UnsafePointer<Double>, _ rowsPerWeight: Int,
@@ -751,7 +789,7 @@ extension BackwardProblem {
       let vectors = c.vector(at: column)
       // A row without weight has no part in the statistics, even where it holds no numbers.
       if weight != 0 {
-        g -= weights * lam_multiply_add(-vectors.slope, input - vectors.mean, vectors.offset)
+        g -= weights * lam_subtract_product(vectors.offset, vectors.slope, vectors.mean - input)
       }
       var v = vectors.scale * g
       if maskInput { v = lam_zero_where_not_positive(input, v) }

@@ -42,7 +42,7 @@ func normalize(
       let low = load(meanLow + (first + column), count)
       let place = parameters + 3 * column
       lam_store(place, load(mean + (first + column), count))
-      lam_store(place + lanes, factor)
+      lam_store(place + lanes, -factor)
       lam_store(place + 2 * lanes, lam_multiply_add(-low, factor, load(beta, first + column, count)))
       column += lanes
     }
@@ -84,7 +84,7 @@ func rowsOfPass(_ rows: Int, columns: Int) -> Int {
 // `@_transparent` here and in the passes beside it: merely asked to inline, the compiler keeps one loop for all flags,
 // which asks of every vector whether there is a mask and whether to stream.
 
-/// A chunk of columns: y = (x − mean)·scale + offset, where offset = β − meanLow·scale.
+/// A chunk of columns: y = (mean − x)·−scale + offset, where offset = β − meanLow·scale.
 private struct Normalization {
   var x: Pointer
   var xStride: Int
@@ -92,7 +92,7 @@ private struct Normalization {
   var yStride: Int
   var rows: Int
   var columns: Int
-  /// Mean, scale and offset of each vector of columns side by side: apart, they would lie in the same lines of the L1
+  /// Mean, −scale and offset of each vector of columns side by side: apart, they would lie in the same lines of the L1
   /// cache as the rows.
   var parameters: Pointer
   /// 0 with ReLU, else −∞.
@@ -105,11 +105,16 @@ private struct Normalization {
   func run(masked: Bool, streaming: Bool) {
     // Long rows one by one, which prefetchers follow best; short ones in pairs, which load the parameters half as often.
     let pairs = columns < longRow
+    let fours = !streaming && lam_takes_four_rows() != 0
     let blockRows = rowsOfPass(rows, columns: columns)
     var end = rows
     while end > 0 {
       let first = (end - 1) / blockRows * blockRows
       var row = first
+      while fours && row + 4 <= end {
+        fourRows(row, masked: masked)
+        row += 4
+      }
       while pairs && row + 2 <= end {
         pairOfRows(row, masked: masked, streaming: streaming)
         row += 2
@@ -189,19 +194,49 @@ private struct Normalization {
     write(v1, to + yStride, count, streaming: streaming)
   }
 
+  /// Four rows, for which parameters are loaded once.
+  @_transparent
+  func fourRows(_ row: Int, masked: Bool) {
+    let from = x + row &* xStride
+    let to = y + row &* yStride
+    let bits = mask + row &* maskStride
+    var column = 0
+    while column <= columns &- lanes {
+      partOfFour(from + column, to + column, bits + column / 8, parameters(of: column), lanes, masked: masked)
+      column &+= lanes
+    }
+    if column < columns {
+      partOfFour(
+        from + column, to + column, bits + column / 8, parameters(of: column), columns &- column, masked: masked)
+    }
+  }
+
+  @_transparent
+  func partOfFour(
+    _ from: Pointer, _ to: Pointer, _ bits: UnsafeMutablePointer<UInt8>, _ p: Vectors, _ count: Int, masked: Bool
+  ) {
+    for row in 0..<4 {
+      let v = value(from + row &* xStride, p, count)
+      if masked { lam_store_bits(bits + row &* maskStride, lam_bits_not_below_or_zero(v)) }
+      write(v, to + row &* yStride, count, streaming: false)
+    }
+  }
+
   struct Vectors {
-    var mean, scale, offset: Vector
+    var mean, negativeScale, offset: Vector
   }
 
   @_transparent
   func parameters(of column: Int) -> Vectors {
     let place = parameters + 3 &* column
-    return Vectors(mean: lam_load(place), scale: lam_load(place + lanes), offset: lam_load(place + 2 &* lanes))
+    return Vectors(
+      mean: lam_load(place), negativeScale: lam_load(place + lanes), offset: lam_load(place + 2 &* lanes))
   }
 
+  /// x is taken from the mean, and not the mean from x: so it is read by the instruction that subtracts it.
   @_transparent
   func value(_ from: Pointer, _ p: Vectors, _ count: Int) -> Vector {
-    lam_multiply_add(load(from, count) - p.mean, p.scale, p.offset)
+    lam_multiply_add(p.mean - load(from, count), p.negativeScale, p.offset)
   }
 
   @_transparent

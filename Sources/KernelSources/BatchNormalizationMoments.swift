@@ -490,17 +490,18 @@ private func keep(_ old: Vector, in new: Pointer, _ excess: Vector, _ count: Int
 private func addFourRows(_ x: Pointer, _ stride: Int, _ column: Int, _ sums: BlockSums, _ count: Int) {
   let s = load(sums.shift + column, count)
   var q = Vector.zero
+  // −d: x is read by the instruction that subtracts it.
   let p = sumsOfFour(
-    load(x, count) - s, load(x + stride, count) - s, load(x + 2 &* stride, count) - s,
-    load(x + 3 &* stride, count) - s, &q)
-  store(sums.sum + column, load(sums.sum + column, count) + p, count)
+    s - load(x, count), s - load(x + stride, count), s - load(x + 2 &* stride, count),
+    s - load(x + 3 &* stride, count), &q)
+  store(sums.sum + column, load(sums.sum + column, count) - p, count)
   store(sums.squares + column, load(sums.squares + column, count) + q, count)
 }
 
 @_transparent
 private func addRow(_ x: Pointer, _ column: Int, _ sums: BlockSums, _ count: Int) {
-  let d = load(x, count) - load(sums.shift + column, count)
-  store(sums.sum + column, load(sums.sum + column, count) + d, count)
+  let d = load(sums.shift + column, count) - load(x, count)
+  store(sums.sum + column, load(sums.sum + column, count) - d, count)
   store(sums.squares + column, lam_multiply_add(d, d, load(sums.squares + column, count)), count)
 }
 

@@ -79,7 +79,7 @@ extension lam_adam_step {
 
   @inline(__always)
   func second(_ v: Vector, _ g: Vector) -> Vector {
-    lam_multiply_add(splat(new_second), lam_multiply_add(g, g, -v), v)
+    lam_multiply_add(splat(new_second), lam_multiply_subtract(g, g, v), v)
   }
 
   /// Whether weights decay: where they don't, a multiplication is saved.
