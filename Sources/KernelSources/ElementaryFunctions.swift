@@ -62,11 +62,9 @@ private func reducedMinusOne(_ x: Vector, _ n: Vector) -> Vector {
   return r + lam_multiply_add(r * r, exponentialRemainder(r), (high - r) + rest)
 }
 
-/// e^(n·ln 2 + r) for |r| ≤ ln 2/2.
+/// eʳ for |r| ≤ ln 2/2.
 @inline(__always)
-private func exponential(of r: Vector, times n: Vector) -> Vector {
-  lam_scale(horner(horner(exponentialRemainder(r), r, 1), r, 1), n)
-}
+private func exponential(ofReduced r: Vector) -> Vector { horner(horner(exponentialRemainder(r), r, 1), r, 1) }
 
 /// e^(x + low), where low is small beside 1.
 @inline(__always)
@@ -74,26 +72,31 @@ private func exponential(_ x: Vector, low: Vector) -> Vector {
   let x = lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low))
   let n = lam_round_product(x, constant(log2e))
   let rest = lam_multiply_add(n, constant(-ln2Low), low)
-  return exponential(of: lam_multiply_add(n, constant(-ln2High), x) + rest, times: n)
+  return lam_scale(exponential(ofReduced: lam_multiply_add(n, constant(-ln2High), x) + rest), n)
 }
 
-/// eˣ for x whose power is finite.
+/// eˣ = power·2ⁿ.
 @inline(__always)
-private func finiteExponential(_ x: Vector) -> Vector {
+private func exponentialParts(_ x: Vector) -> (power: Vector, n: Vector) {
   let n = lam_round_product(x, constant(log2e))
   let high = lam_multiply_add(n, constant(-ln2High), x)
-  return exponential(of: lam_multiply_add(n, constant(-ln2Low), high), times: n)
+  return (exponential(ofReduced: lam_multiply_add(n, constant(-ln2Low), high)), n)
 }
 
 /// eˣ.
 @inline(__always)
 func exponential(_ x: Vector) -> Vector {
-  finiteExponential(lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low)))
+  let x = lam_max(lam_min(x, constant(exponentialRange.high)), constant(exponentialRange.low))
+  let (power, n) = exponentialParts(x)
+  return lam_scale(power, n)
 }
 
 /// eˣ for x ≤ 0.
 @inline(__always)
-func exponentialOfDeficit(_ x: Vector) -> Vector { finiteExponential(lam_max(x, constant(exponentialRange.low))) }
+func exponentialOfDeficit(_ x: Vector) -> Vector {
+  let (power, n) = exponentialParts(lam_max(x, constant(exponentialRange.low)))
+  return lam_scale_below(power, n)
+}
 
 /// eˣ − 1, right to the last bits near 0 too.
 @inline(__always)
@@ -169,7 +172,8 @@ func hyperbolicTangent(_ x: Vector) -> Vector {
     p = horner(p, z, -0.333333283662796)
   #endif
   let near = lam_multiply_add(a * z, p, a)
-  let far = constant(1) - constant(2) * lam_reciprocal(finiteExponential(a + a) + constant(1))
+  let (power, n) = exponentialParts(a + a)
+  let far = constant(1) - constant(2) * lam_reciprocal(lam_multiply_add(power, lam_power_of_two(n), constant(1)))
   return lam_copy_sign(lam_select_less(a, constant(0.65), near, far), x)
 }
 
@@ -179,12 +183,12 @@ func logistic(_ x: Vector) -> Vector {
   // With −x = r − n·ln 2 it is 2ⁿ/(2ⁿ + eʳ): nothing overflows, and one factor makes the smallest results.
   let x = lam_max(lam_min(x, constant(logisticLimit)), constant(exponentialRange.low))
   let n = lam_round_product(x, constant(log2e))
-  let r = lam_multiply_add(n, constant(ln2Low), lam_multiply_add(n, constant(ln2High), -x))
-  let power = lam_scale(constant(1), n)
+  let r = lam_multiply_add(n, constant(ln2Low), lam_multiply_subtract(n, constant(ln2High), x))
+  let power = lam_scale_below(constant(1), n)
   let sum = power + constant(1)
   let lost = power - (sum - constant(1))
   let total = sum + lam_multiply_add(r, horner(exponentialRemainder(r), r, 1), lost)
-  return lam_scale(lam_reciprocal(total), n)
+  return lam_scale_below(lam_reciprocal(total), n)
 }
 
 /// The normal distribution's upper tail ½·erfc(a/√2) and e^(−a²/2), for a ≥ 0.

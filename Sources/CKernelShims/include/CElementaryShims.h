@@ -45,6 +45,44 @@ LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_
 LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
   __builtin_ia32_storeupd512_mask(p, (lam_d8)v, (unsigned char)((1u << count) - 1));
 }
+#elif defined(__AVX2__)
+// A load by a mask, because a vector put together in memory is waited for; a store in pieces, because one by a mask takes
+// some AMD CPUs dozens of instructions.
+#ifdef LAMINA_DOUBLE
+typedef double lam_mask_load __attribute__((vector_size(32)));
+typedef long long lam_load_mask __attribute__((vector_size(32)));
+#define LAM_LOAD_HALF(p, mask) __builtin_ia32_maskloadpd256((const lam_mask_load *)(p), (lam_load_mask)(mask))
+#define LAM_LANE_NUMBERS (lam_integers){0, 1, 2, 3, 4, 5, 6, 7}
+typedef lam_scalar lam_half_piece __attribute__((ext_vector_type(4)));
+#else
+typedef float lam_mask_load __attribute__((vector_size(32)));
+typedef int lam_load_mask __attribute__((vector_size(32)));
+#define LAM_LOAD_HALF(p, mask) __builtin_ia32_maskloadps256((const lam_mask_load *)(p), (lam_load_mask)(mask))
+#define LAM_LANE_NUMBERS (lam_integers){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+typedef lam_scalar lam_half_piece __attribute__((ext_vector_type(8)));
+#endif
+/// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
+LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_vector fill) {
+  const lam_integers wanted = LAM_LANE_NUMBERS < (lam_integers)count;
+  lam_vector v;
+  v.lo = (lam_half_piece)LAM_LOAD_HALF(p, wanted.lo);
+  v.hi = (lam_half_piece)LAM_LOAD_HALF(p + LAM_LANES / 2, wanted.hi);
+  return wanted ? v : fill;
+}
+LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
+  if (count & LAM_LANES) { *(lam_unaligned_vector *)p = v; return; }
+  lam_half_piece half = v.lo;
+  if (count & LAM_LANES / 2) { __builtin_memcpy(p, &half, sizeof half); half = v.hi; p += LAM_LANES / 2; }
+#ifndef LAMINA_DOUBLE
+  lam_scalar __attribute__((ext_vector_type(4))) four = half.lo;
+  if (count & 4) { __builtin_memcpy(p, &four, sizeof four); four = half.hi; p += 4; }
+#else
+  const lam_half_piece four = half;
+#endif
+  lam_scalar __attribute__((ext_vector_type(2))) two = four.lo;
+  if (count & 2) { __builtin_memcpy(p, &two, sizeof two); two = four.hi; p += 2; }
+  if (count & 1) *p = two.x;
+}
 #else
 // In pieces of a power of two: no call of memcpy and no loop over lanes.
 /// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
@@ -76,9 +114,21 @@ LAM_INLINE lam_vector lam_load_first(const lam_scalar *p, int64_t count) {
   return lam_load_first_or(p, count, (lam_vector)(lam_scalar)0);
 }
 LAM_INLINE lam_doubles lam_load_first_doubles(const double *p, int64_t count) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  typedef double four_doubles __attribute__((vector_size(32)));
+  typedef long long four_integers __attribute__((vector_size(32)));
+  four_doubles part[LAM_LANES / 4];
+  LAM_UNROLL for (int i = 0; i < LAM_LANES / 4; ++i) {
+    const four_integers number = {4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3}, wanted = number < count;
+    part[i] = __builtin_ia32_maskloadpd256((const four_doubles *)(p + 4 * i), wanted);
+  }
+  lam_doubles v;
+  __builtin_memcpy(&v, part, sizeof v);
+#else
   lam_doubles v = (lam_doubles)0.0;
 #pragma clang loop unroll(disable) vectorize(disable)
   for (int64_t i = 0; i < count; i++) ((double *)&v)[i] = p[i];
+#endif
   return v;
 }
 LAM_INLINE void lam_store_first_doubles(double *p, lam_doubles v, int64_t count) {
@@ -154,7 +204,9 @@ LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
 }
 /// 2^n for whole n of a normal result.
 LAM_INLINE lam_vector lam_power_of_two(lam_vector n) {
-  return (lam_vector)((lam_integers_of(n) + LAM_BIAS) << LAM_MANTISSA_BITS);
+  // Of the sum's bits those of the integer move up to the exponent, all others out.
+  const lam_vector magic = (lam_vector)(lam_scalar)(LAM_ROUNDING + LAM_BIAS);
+  return (lam_vector)((lam_integers)(n + magic) << LAM_MANTISSA_BITS);
 }
 /// x with the lower half of its mantissa cleared: its square is exact.
 LAM_INLINE lam_vector lam_upper_half(lam_vector x) { return (lam_vector)((lam_integers)x & LAM_SPLIT_MASK); }

@@ -23,10 +23,23 @@ LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector n) {
   return (lam_vector)LAM_512(scalef)((lam_native)v, (lam_native)n, (lam_native)v, (lam_native_mask)-1, 4);
 #else
   // In two steps: 2^n itself may be out of range.
-  lam_integers whole = lam_integers_of(n), half = whole >> 1;
-  lam_vector first = (lam_vector)((half + LAM_BIAS) << LAM_MANTISSA_BITS);
-  lam_vector second = (lam_vector)((whole - half + LAM_BIAS) << LAM_MANTISSA_BITS);
-  return v * first * second;
+  const lam_vector half = (lam_vector)(lam_scalar)0.5;
+  const lam_vector one_bias = (lam_vector)(lam_scalar)(LAM_ROUNDING + LAM_BIAS);
+  const lam_vector two_biases = (lam_vector)(lam_scalar)(LAM_ROUNDING + 2 * LAM_BIAS);
+  const lam_integers first = (lam_integers)lam_multiply_add(n, half, one_bias) << LAM_MANTISSA_BITS;
+  const lam_integers both = (lam_integers)(n + two_biases) << LAM_MANTISSA_BITS;
+  return v * (lam_vector)first * (lam_vector)(both - first);
+#endif
+}
+
+/// The same for n < 64 (Double: 512).
+LAM_INLINE lam_vector lam_scale_below(lam_vector v, lam_vector n) {
+#if defined(__AVX512F__)
+  return lam_scale(v, n);
+#elif defined(LAMINA_DOUBLE)
+  return v * lam_power_of_two(n + (lam_vector)512.0) * (lam_vector)0x1p-512;
+#else
+  return v * lam_power_of_two(n + (lam_vector)64.0f) * (lam_vector)0x1p-64f;
 #endif
 }
 

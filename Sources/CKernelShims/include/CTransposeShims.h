@@ -42,7 +42,7 @@ typedef struct {
     }                                                                               \
   }
 
-#ifdef __AVX512F__
+#if defined(__AVX512F__) || defined(__AVX2__)
 
 // Shuffles that need no table: pairs of rows, pairs of pairs, and twice the quarters of a vector.
 #ifdef LAMINA_DOUBLE
@@ -57,6 +57,18 @@ typedef struct {
 #define LAM_PAIRS_HIGH 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
 #define LAM_PARTS_EVEN 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
 #define LAM_PARTS_ODD 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#endif
+
+#ifndef __AVX512F__
+// Registers of half a vector take the quarters of two rows in one instruction.
+#ifdef LAMINA_DOUBLE
+#define LAM_QUARTERS(q) 2 * q, 2 * q + 1, 8 + 2 * q, 9 + 2 * q
+#else
+#define LAM_QUARTERS(q) 4 * q, 4 * q + 1, 4 * q + 2, 4 * q + 3, 16 + 4 * q, 17 + 4 * q, 18 + 4 * q, 19 + 4 * q
+#endif
+#define LAM_GATHER_QUARTERS(q)                                                                               \
+  s->row[q * WIDTH + c].lo = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_QUARTERS(q));           \
+  s->row[q * WIDTH + c].hi = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_QUARTERS(q));
 #endif
 
 /// The square transposed.
@@ -83,6 +95,7 @@ LAM_INLINE void lam_exchange(lam_square *s) {
   }
 #endif
   _Pragma("clang loop unroll(full)") for (int c = 0; c < WIDTH; ++c) {
+#ifdef __AVX512F__
     lam_vector even0 = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_PARTS_EVEN);
     lam_vector odd0 = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_PARTS_ODD);
     lam_vector even1 = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_PARTS_EVEN);
@@ -91,6 +104,12 @@ LAM_INLINE void lam_exchange(lam_square *s) {
     s->row[WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_EVEN);
     s->row[2 * WIDTH + c] = __builtin_shufflevector(even0, even1, LAM_PARTS_ODD);
     s->row[3 * WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_ODD);
+#else
+    LAM_GATHER_QUARTERS(0)
+    LAM_GATHER_QUARTERS(1)
+    LAM_GATHER_QUARTERS(2)
+    LAM_GATHER_QUARTERS(3)
+#endif
   }
 }
 
