@@ -40,10 +40,16 @@
   ) {
     var column = 0
     while column < y.columns {
-      let last = Int64(min(y.columns &- column, lanes))
-      lam_multiply_listed_rows(
-        Int64(x.rows), asksForW ? 1 : 0, x.base, Int64(x.stride), w.base + column, Int64(w.stride), Int64(x.columns),
-        &places, y.base + column, Int64(y.stride), last, adds ? 1 : 0)
+      let last = min(y.columns &- column, lanes)
+      if last <= lanes / 2 {
+        lam_multiply_half_rows(
+          Int64(x.rows), x.base, Int64(x.stride), w.base + column, Int64(w.stride), Int64(x.columns), &places,
+          y.base + column, Int64(y.stride), Int64(last), adds ? 1 : 0)
+      } else {
+        lam_multiply_listed_rows(
+          Int64(x.rows), asksForW ? 1 : 0, x.base, Int64(x.stride), w.base + column, Int64(w.stride), Int64(x.columns),
+          &places, y.base + column, Int64(y.stride), Int64(last), adds ? 1 : 0)
+      }
       column &+= lanes
     }
   }
@@ -70,6 +76,10 @@
         let last = min(left &- lanes, lanes)
         lam_multiply_two_rows(x.base, xStride, kernel, wStride, depth, to, yStride, Int64(last), flag)
         column &+= 2 &* lanes
+      } else if left <= lanes / 2 {
+        lam_multiply_half_rows(
+          Int64(x.rows), x.base, xStride, kernel, wStride, depth, nil, to, yStride, Int64(left), flag)
+        column &+= lanes
       } else if asksForW || asksForX && column == 0 {
         lam_multiply_asking(
           Int64(x.rows), asksForW ? 1 : 0, x.base, xStride, kernel, wStride, depth, to, yStride,
@@ -88,6 +98,7 @@
     let (xStride, zStride, yStride) = (Int64(x.stride), Int64(z.stride), Int64(y.stride))
     let (rows, vectors, flag) = (Int64(x.columns), Int64(y.columns / lanes), Int32(adds ? 1 : 0))
     let bytes = MemoryLayout<Scalar>.stride
+    let endsInHalf = endsInHalf(z, y)
     // Measured: x within the L2 cache comes in time by itself, and z without wide gaps is best read as it lies. Where
     // sums go on from earlier samples, there are more of them than that cache holds.
     let asks: Int32 = adds || x.rows &* x.stride &* bytes > 1 << 19 ? 1 : 0
@@ -96,10 +107,17 @@
       && y.columns <= LAM_PACKED_COLUMNS
     if packs {
       lam_gradient_packed(
-        x.base, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base, yStride, flag, asks)
+        x.base, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base, yStride, flag, asks, endsInHalf)
     } else {
-      lam_gradient(x.base, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base, yStride, flag, asks)
+      lam_gradient(
+        x.base, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base, yStride, flag, asks, endsInHalf)
     }
+  }
+
+  /// Whether z's columns end in the first half of y's last vector.
+  @inline(__always)
+  private func endsInHalf(_ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>) -> Int32 {
+    z.columns &+ lanes / 2 <= y.columns ? 1 : 0
   }
 
   /// The same for few samples, y = xᵀ·z; lines of `requests` are asked for before every six rows, until none is left.
@@ -111,12 +129,14 @@
     let (most, vectors) = (Int(lam_six_rows()), Int64(y.columns / lanes))
     // One with every eight samples of a tile, but no more than the CPU keeps under way.
     let share = min(16, Int(vectors) &* x.rows / 8)
+    let endsInHalf = endsInHalf(z, y)
     var row = 0
     while row < x.columns {
       for _ in 0..<min(share, requests.pointee.left) { lam_prefetch(requests.pointee.next()) }
       let rows = Int64(min(most, x.columns &- row))
       lam_gradient(
-        x.base + row, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base + row &* y.stride, yStride, 0, 0)
+        x.base + row, xStride, rows, z.base, zStride, vectors, Int64(x.rows), y.base + row &* y.stride, yStride, 0, 0,
+        endsInHalf)
       row &+= most
     }
   }

@@ -71,6 +71,50 @@ import Testing
     checkProducts(Double.kernels(for: set))
   }
 
+  /// Up to half a vector of last columns gives the bits of a whole vector whose other columns are zeros, whether all terms
+  /// are added or only those of inputs that are not 0.
+  private func checkHalves<S: KernelScalar>(_ table: KernelTable<S>) {
+    guard let multiply = table.layerProducts.multiply, let product = table.weightGradients.transposedProduct,
+      !table.layerProducts.leavesDeepTilesToBLAS
+    else { return }
+    let lanes = 64 / MemoryLayout<S>.stride
+    var numbers = TestNumbers(24)
+    for (rows, depth) in [(1, 1), (2, 66), (3, 65), (4, 67), (5, 64), (6, 131), (7, 3), (33, 100), (128, 49)] {
+      for (whole, rest) in [(0, 1), (0, lanes / 2), (1, lanes / 2 - 1), (2, 3), (3, lanes / 2)] {
+        let columns = whole * lanes + rest
+        let wide = (whole + 1) * lanes
+        for empty in [0, depth / 2] {
+          let what = "\(table.instructionSet) \(S.self), \(rows) × \(columns) × \(depth), \(empty) empty columns"
+          let x = PaddedMatrix<S>(rows, depth, padding: 8) { _, term in term < empty ? 0 : numbers.normal() }
+          let w = PaddedMatrix<S>(depth, wide) { _, column in column < columns ? numbers.normal() : 0 }
+          let z = PaddedMatrix<S>(rows, wide) { _, column in column < columns ? numbers.normal() : 0 }
+          for adds in [false, true] {
+            let (part, all) = (
+              PaddedMatrix<S>(rows, columns) { Double($0 - $1) }, PaddedMatrix<S>(rows, wide) { Double($0 - $1) }
+            )
+            multiply(x.view, w.view, part.view, adds)
+            multiply(x.view, w.view, all.view, adds)
+            let first = (0..<rows).flatMap { row in (0..<columns).map { all[row, $0] } }
+            #expect(part.elements == first && part.paddingIsIntact, "\(what), adds \(adds)")
+
+            let start = { (row: Int, column: Int) in column < columns ? Double(row - column) : 0 }
+            let (some, every) = (
+              PaddedMatrix<S>(depth, wide, padding: 3, start), PaddedMatrix<S>(depth, wide, padding: 3, start)
+            )
+            product(x.view, z.view.columns(0..<columns), some.view, adds)
+            product(x.view, z.view, every.view, adds)
+            #expect(some.elements == every.elements && some.paddingIsIntact, "gradient, \(what), adds \(adds)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: supportedSets) func halvesOfVectorsKeepTheirBits(set: InstructionSet) {
+    checkHalves(Float.kernels(for: set))
+    checkHalves(Double.kernels(for: set))
+  }
+
   private func checkAsking<S: KernelScalar>(_ table: KernelTable<S>) {
     let gradients = table.weightGradients
     guard let product = gradients.transposedProduct, let asking = gradients.transposedProductAsking else { return }

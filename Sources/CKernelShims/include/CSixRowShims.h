@@ -163,6 +163,84 @@ LAM_INLINE void lam_multiply_listed_rows(int64_t rows, int asks, const lam_scala
   else lam_listed_rows_3(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds);
 }
 
+// MARK: y = x·W, the last columns
+
+// Of up to half a vector one register is left: six rows wait for the latency of a multiply-add, two thirds of a whole
+// vector's time.
+
+typedef lam_half_piece lam_unaligned_half __attribute__((aligned(4)));
+
+LAM_INLINE lam_half_piece lam_load_half(const lam_scalar *p) { return *(const lam_unaligned_half *)p; }
+LAM_INLINE lam_vector lam_half_then_zeros(lam_half_piece half) {
+  lam_vector v = (lam_vector)(lam_scalar)0;
+  v.lo = half;
+  return v;
+}
+
+/// As LAM_ADD_TERM, for the first half of a vector.
+#define LAM_ADD_HALF_TERM(ROWS, c, x, third, outer, w)                                                                 \
+  {                                                                                                                    \
+    const lam_half_piece weights = lam_load_half(w);                                                                   \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      const lam_half_piece factor = (lam_half_piece)(r < 3 ? (x)[r * (outer)] : (third)[(r - 3) * (outer)]);           \
+      sum[c][r] = __builtin_elementwise_fma(factor, weights, sum[c][r]);                                               \
+    }                                                                                                                  \
+  }
+
+#define LAM_ZERO_HALF_SUMS(CHAINS, ROWS)                                                                               \
+  lam_half_piece sum[CHAINS][ROWS];                                                                                    \
+  LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                          \
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[c][r] = (lam_half_piece)(lam_scalar)0;
+
+/// Defines NAME: y = x·W, or y += x·W, for ROWS rows and up to half a vector of columns, to the bits of a whole vector;
+/// with `places` of the fours of terms in that list and of those that stand in none.
+#define LAM_DEFINE_HALF_ROW_PRODUCT(NAME, ROWS, CHAINS)                                                                \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride, int64_t depth,     \
+                      const lam_places *places, lam_scalar *y, int64_t y_stride, int64_t last, int adds) {             \
+    LAM_ZERO_HALF_SUMS(CHAINS, ROWS)                                                                                   \
+    const int64_t thrice = 3 * w_stride, count = places ? places->count : depth / 4;                                   \
+    for (int64_t i = 0; i < count; ++i) {                                                                              \
+      const int64_t k = 4 * (places ? places->place[i] : i);                                                           \
+      const lam_scalar *from = x + k, *third = from + 3 * x_stride, *row = w + k * w_stride;                           \
+      LAM_KEEP(from);                                                                                                  \
+      LAM_KEEP(third);                                                                                                 \
+      LAM_KEEP(row);                                                                                                   \
+      LAM_ADD_HALF_TERM(ROWS, 0, from, third, x_stride, row)                                                           \
+      LAM_ADD_HALF_TERM(ROWS, 1 % CHAINS, from + 1, third + 1, x_stride, row + w_stride)                               \
+      LAM_ADD_HALF_TERM(ROWS, 2 % CHAINS, from + 2, third + 2, x_stride, row + 2 * w_stride)                           \
+      LAM_ADD_HALF_TERM(ROWS, 3 % CHAINS, from + 3, third + 3, x_stride, row + thrice)                                 \
+    }                                                                                                                  \
+    for (int64_t k = depth & ~(int64_t)3; k < depth; ++k)                                                              \
+      LAM_ADD_HALF_TERM(ROWS, 0, x + k, x + 3 * x_stride + k, x_stride, w + k * w_stride)                              \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      LAM_UNROLL for (int step = 1; step < CHAINS; step *= 2)                                                          \
+      LAM_UNROLL for (int c = 0; c + step < CHAINS; c += 2 * step) sum[c][r] += sum[c + step][r];                      \
+      lam_scalar *to = y + r * y_stride;                                                                               \
+      lam_vector v = lam_half_then_zeros(sum[0][r]);                                                                   \
+      if (adds) v += lam_load_first(to, last);                                                                         \
+      lam_store_first(to, v, last);                                                                                    \
+    }                                                                                                                  \
+  }
+
+LAM_DEFINE_HALF_ROW_PRODUCT(lam_half_rows_1, 1, 4)
+LAM_DEFINE_HALF_ROW_PRODUCT(lam_half_rows_2, 2, 2)
+LAM_DEFINE_HALF_ROW_PRODUCT(lam_half_rows_3, 3, 2)
+LAM_DEFINE_HALF_ROW_PRODUCT(lam_half_rows_4, 4, 1)
+LAM_DEFINE_HALF_ROW_PRODUCT(lam_half_rows_5, 5, 1)
+LAM_DEFINE_HALF_ROW_PRODUCT(lam_half_rows_6, 6, 1)
+
+#define LAM_HALF_ROWS_CASE(ROWS)                                                                                       \
+  case ROWS: lam_half_rows_##ROWS(x, x_stride, w, w_stride, depth, places, y, y_stride, last, adds); break;
+/// y = x·W for up to half a vector of columns, `last`, and 1 … 6 rows; with `places` by those terms alone.
+LAM_INLINE void lam_multiply_half_rows(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *w,
+                                       int64_t w_stride, int64_t depth, const lam_places *places, lam_scalar *y,
+                                       int64_t y_stride, int64_t last, int adds) {
+  switch (rows) {
+    LAM_HALF_ROWS_CASE(1) LAM_HALF_ROWS_CASE(2) LAM_HALF_ROWS_CASE(3) LAM_HALF_ROWS_CASE(4)
+    LAM_HALF_ROWS_CASE(5) LAM_HALF_ROWS_CASE(6)
+  }
+}
+
 // MARK: y = xᵀ·z
 
 /// Defines NAME: ROWS rows and one vector of y = xᵀ·z, or y += xᵀ·z, summed in the order of the samples.
@@ -227,6 +305,44 @@ LAM_APART void lam_listed_gradient(const lam_scalar *x, int64_t x_stride, const 
   LAM_UNROLL for (int r = 0; r < 6; ++r) lam_store(y + r * y_stride, sum[0][r][0]);
 }
 
+/// Defines NAME: ROWS rows and a vector of y = xᵀ·z, or y += xᵀ·z, of which the second half is 0, to the bits of a whole
+/// vector; with `places` by the samples in that list.
+#define LAM_DEFINE_HALF_GRADIENT(NAME, ROWS)                                                                           \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
+                      const lam_places *places, lam_scalar *y, int64_t y_stride, int adds) {                           \
+    LAM_ZERO_HALF_SUMS(1, ROWS)                                                                                        \
+    if (adds) {                                                                                                        \
+      LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[0][r] = lam_load_half(y + r * y_stride);                           \
+    }                                                                                                                  \
+    const int64_t count = places ? places->count : samples;                                                            \
+    for (int64_t i = 0; i < count; ++i) {                                                                              \
+      const int64_t sample = places ? places->place[i] : i;                                                            \
+      const lam_scalar *from = x + sample * x_stride;                                                                  \
+      LAM_KEEP(from);                                                                                                  \
+      LAM_ADD_HALF_TERM(ROWS, 0, from, from + 3, 1, z + sample * z_stride)                                             \
+    }                                                                                                                  \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) lam_store(y + r * y_stride, lam_half_then_zeros(sum[0][r]));             \
+  }
+
+LAM_DEFINE_HALF_GRADIENT(lam_half_gradient_1, 1)
+LAM_DEFINE_HALF_GRADIENT(lam_half_gradient_2, 2)
+LAM_DEFINE_HALF_GRADIENT(lam_half_gradient_3, 3)
+LAM_DEFINE_HALF_GRADIENT(lam_half_gradient_4, 4)
+LAM_DEFINE_HALF_GRADIENT(lam_half_gradient_5, 5)
+LAM_DEFINE_HALF_GRADIENT(lam_half_gradient_6, 6)
+
+#define LAM_HALF_GRADIENT_CASE(ROWS)                                                                                   \
+  case ROWS: lam_half_gradient_##ROWS(x, x_stride, z, z_stride, samples, places, y, y_stride, adds); break;
+/// 1 … 6 rows of that vector.
+LAM_INLINE void lam_half_gradient(int64_t rows, const lam_scalar *x, int64_t x_stride, const lam_scalar *z,
+                                  int64_t z_stride, int64_t samples, const lam_places *places, lam_scalar *y,
+                                  int64_t y_stride, int adds) {
+  switch (rows) {
+    LAM_HALF_GRADIENT_CASE(1) LAM_HALF_GRADIENT_CASE(2) LAM_HALF_GRADIENT_CASE(3) LAM_HALF_GRADIENT_CASE(4)
+    LAM_HALF_GRADIENT_CASE(5) LAM_HALF_GRADIENT_CASE(6)
+  }
+}
+
 /// The most samples and columns whose z is packed.
 enum { LAM_PACKED_SAMPLES = 128, LAM_PACKED_COLUMNS = 64 };
 
@@ -260,10 +376,10 @@ LAM_INLINE void lam_ask_ahead(lam_lines_ahead *ahead, int64_t count) {
 /// All rows and `vectors` vectors of y = xᵀ·z, or y += xᵀ·z; z's vectors lie `apart` scalars from each other.
 ///
 /// The lines of x that six rows read stay in the L1 cache while all vectors pass by. With `ahead`, a share of what it
-/// names is asked for before each tile.
+/// names is asked for before each tile. With `ends_in_half` the second half of the last vector is 0 in z.
 LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z,
                                    int64_t z_stride, int64_t apart, int64_t vectors, int64_t samples, lam_scalar *y,
-                                   int64_t y_stride, int adds, lam_lines_ahead *ahead) {
+                                   int64_t y_stride, int adds, lam_lines_ahead *ahead, int ends_in_half) {
   const int64_t tiles = (rows + 5) / 6 * vectors;
   // A line holds the columns of 16 rows (8 of doubles); tiles are as many as make each share a few lines.
   const int64_t share = ahead ? samples * (rows / LAM_LANES + 1 + ahead->columns / LAM_LANES) / tiles + 1 : 0;
@@ -276,7 +392,10 @@ LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_
     for (int64_t v = 0; v < vectors; ++v) {
       lam_scalar *to = y + row * y_stride + v * LAM_LANES;
       if (ahead) lam_ask_ahead(ahead, share);
-      if (lists) lam_listed_gradient(x + row, x_stride, z + v * apart, z_stride, &places, to, y_stride, adds);
+      if (ends_in_half && v == vectors - 1)
+        lam_half_gradient(count, x + row, x_stride, z + v * apart, z_stride, samples, lists ? &places : 0, to, y_stride,
+                          adds);
+      else if (lists) lam_listed_gradient(x + row, x_stride, z + v * apart, z_stride, &places, to, y_stride, adds);
       else lam_gradient_six_rows(count, x + row, x_stride, z + v * apart, z_stride, samples, to, y_stride, adds);
     }
   }
@@ -284,16 +403,18 @@ LAM_INLINE void lam_gradient_tiles(const lam_scalar *x, int64_t x_stride, int64_
 
 /// The same for z as it lies; with `asks`, x is asked for ahead.
 LAM_APART void lam_gradient(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z, int64_t z_stride,
-                            int64_t vectors, int64_t samples, lam_scalar *y, int64_t y_stride, int adds, int asks) {
+                            int64_t vectors, int64_t samples, lam_scalar *y, int64_t y_stride, int adds, int asks,
+                            int ends_in_half) {
   lam_lines_ahead ahead = {x, z, x_stride, z_stride, samples, rows, 0, LAM_LANES, 0};
-  lam_gradient_tiles(x, x_stride, rows, z, z_stride, LAM_LANES, vectors, samples, y, y_stride, adds, asks ? &ahead : 0);
+  lam_gradient_tiles(x, x_stride, rows, z, z_stride, LAM_LANES, vectors, samples, y, y_stride, adds, asks ? &ahead : 0,
+                     ends_in_half);
 }
 
 /// The same for z copied into panels first, whose rows otherwise share few lines of the L1 cache; with `asks`, x and
 /// the next samples are asked for ahead.
 LAM_APART void lam_gradient_packed(const lam_scalar *x, int64_t x_stride, int64_t rows, const lam_scalar *z,
                                    int64_t z_stride, int64_t vectors, int64_t samples, lam_scalar *y, int64_t y_stride,
-                                   int adds, int asks) {
+                                   int adds, int asks, int ends_in_half) {
   lam_scalar panels[LAM_PACKED_SAMPLES * LAM_PACKED_COLUMNS] __attribute__((aligned(64)));
   for (int64_t i = 0; i < samples; ++i) {
     for (int64_t v = 0; v < vectors; ++v)
@@ -302,7 +423,7 @@ LAM_APART void lam_gradient_packed(const lam_scalar *x, int64_t x_stride, int64_
   // Where sums go on from earlier samples, more are likely to come.
   lam_lines_ahead ahead = {x, z, x_stride, z_stride, samples, rows, adds ? vectors * LAM_LANES : 0, LAM_LANES, 0};
   lam_gradient_tiles(x, x_stride, rows, panels, LAM_LANES, samples * LAM_LANES, vectors, samples, y, y_stride, adds,
-                     asks ? &ahead : 0);
+                     asks ? &ahead : 0, ends_in_half);
 }
 
 #pragma clang diagnostic pop
