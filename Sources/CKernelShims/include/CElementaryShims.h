@@ -25,6 +25,20 @@ LAM_INLINE lam_doubles lam_max_doubles(lam_doubles x, lam_doubles low) { return 
 
 #define LAM_LANES ((int64_t)(sizeof(lam_vector) / sizeof(lam_scalar)))
 
+typedef lam_scalar lam_half __attribute__((ext_vector_type(LAM_LANES / 2)));
+typedef lam_half lam_unaligned_half __attribute__((aligned(4)));
+
+LAM_INLINE lam_half lam_load_half(const lam_scalar *p) { return *(const lam_unaligned_half *)p; }
+
+LAM_INLINE lam_integers lam_lane_numbers(void) {
+#ifdef LAMINA_DOUBLE
+  return (lam_integers){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+  return (lam_integers){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#endif
+}
+
+
 #if defined(__AVX512F__) && !defined(LAMINA_DOUBLE)
 typedef float lam_f16 __attribute__((vector_size(64)));
 /// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
@@ -49,35 +63,35 @@ LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
 // A load by a mask, because a vector put together in memory is waited for; a store in pieces, because one by a mask takes
 // some AMD CPUs dozens of instructions.
 #ifdef LAMINA_DOUBLE
-typedef double lam_mask_load __attribute__((vector_size(32)));
-typedef long long lam_load_mask __attribute__((vector_size(32)));
-#define LAM_LOAD_HALF(p, mask) __builtin_ia32_maskloadpd256((const lam_mask_load *)(p), (lam_load_mask)(mask))
-#define LAM_LANE_NUMBERS (lam_integers){0, 1, 2, 3, 4, 5, 6, 7}
-typedef lam_scalar lam_half_piece __attribute__((ext_vector_type(4)));
+#define LAM_HALF(name) __builtin_ia32_##name##pd256
+typedef double lam_half_native __attribute__((vector_size(32)));
+typedef long long lam_half_mask __attribute__((vector_size(32)));
 #else
-typedef float lam_mask_load __attribute__((vector_size(32)));
-typedef int lam_load_mask __attribute__((vector_size(32)));
-#define LAM_LOAD_HALF(p, mask) __builtin_ia32_maskloadps256((const lam_mask_load *)(p), (lam_load_mask)(mask))
-#define LAM_LANE_NUMBERS (lam_integers){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-typedef lam_scalar lam_half_piece __attribute__((ext_vector_type(8)));
+#define LAM_HALF(name) __builtin_ia32_##name##ps256
+typedef float lam_half_native __attribute__((vector_size(32)));
+typedef int lam_half_mask __attribute__((vector_size(32)));
 #endif
+/// Of half a vector from p the lanes in `wanted`, the others 0; nothing else is touched.
+LAM_INLINE lam_half lam_load_wanted(const lam_scalar *p, lam_half_mask wanted) {
+  return (lam_half)LAM_HALF(maskload)((const lam_half_native *)p, wanted);
+}
 /// The first `count` lanes from p, `fill` in the others; nothing past them is touched.
 LAM_INLINE lam_vector lam_load_first_or(const lam_scalar *p, int64_t count, lam_vector fill) {
-  const lam_integers wanted = LAM_LANE_NUMBERS < (lam_integers)count;
+  const lam_integers wanted = lam_lane_numbers() < (lam_integers)count;
   lam_vector v;
-  v.lo = (lam_half_piece)LAM_LOAD_HALF(p, wanted.lo);
-  v.hi = (lam_half_piece)LAM_LOAD_HALF(p + LAM_LANES / 2, wanted.hi);
+  v.lo = lam_load_wanted(p, (lam_half_mask)wanted.lo);
+  v.hi = lam_load_wanted(p + LAM_LANES / 2, (lam_half_mask)wanted.hi);
   return wanted ? v : fill;
 }
 LAM_INLINE void lam_store_first(lam_scalar *p, lam_vector v, int64_t count) {
   if (count & LAM_LANES) { *(lam_unaligned_vector *)p = v; return; }
-  lam_half_piece half = v.lo;
+  lam_half half = v.lo;
   if (count & LAM_LANES / 2) { __builtin_memcpy(p, &half, sizeof half); half = v.hi; p += LAM_LANES / 2; }
 #ifndef LAMINA_DOUBLE
   lam_scalar __attribute__((ext_vector_type(4))) four = half.lo;
   if (count & 4) { __builtin_memcpy(p, &four, sizeof four); four = half.hi; p += 4; }
 #else
-  const lam_half_piece four = half;
+  const lam_half four = half;
 #endif
   lam_scalar __attribute__((ext_vector_type(2))) two = four.lo;
   if (count & 2) { __builtin_memcpy(p, &two, sizeof two); two = four.hi; p += 2; }

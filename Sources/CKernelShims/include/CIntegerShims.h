@@ -36,11 +36,6 @@ LAM_INLINE void lam_store_strided(lam_scalar *p, long stride, lam_vector v, long
 }
 
 LAM_INLINE lam_scalar lam_lane(lam_vector v, long lane) { return v[lane]; }
-LAM_INLINE lam_integers lam_lane_numbers(void) {
-  lam_integers number;
-  for (int lane = 0; lane < LAM_LANES; ++lane) number[lane] = lane;
-  return number;
-}
 // Comparing lane numbers rather than writing the lane: that would go through memory and wait for it.
 /// v with x in one lane.
 LAM_INLINE lam_vector lam_with_lane(lam_vector v, long lane, lam_scalar x) {

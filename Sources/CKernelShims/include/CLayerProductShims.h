@@ -121,12 +121,10 @@ LAM_DEFINE_TILE_PRODUCT(lam_tile_8_2, 2, 8, 1)
 // MARK: The last columns, two rows to a vector
 
 #ifdef LAMINA_DOUBLE
-typedef lam_scalar lam_half __attribute__((ext_vector_type(4), aligned(8)));
 #define LAM_HALF_TWICE 0, 1, 2, 3, 0, 1, 2, 3
 #define LAM_LOW_THEN_HIGH 0, 1, 2, 3, 12, 13, 14, 15
 #define LAM_HIGH_TWICE 4, 5, 6, 7, 4, 5, 6, 7
 #else
-typedef lam_scalar lam_half __attribute__((ext_vector_type(8), aligned(4)));
 #define LAM_HALF_TWICE 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7
 #define LAM_LOW_THEN_HIGH 0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31
 #define LAM_HIGH_TWICE 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15
@@ -148,7 +146,7 @@ LAM_INLINE void lam_put_first(lam_scalar *to, lam_vector sum, int64_t columns, i
     for (int64_t k = 0; k < depth; ++k) {                                                                              \
       lam_vector row[WHOLE];                                                                                           \
       LAM_UNROLL for (int v = 0; v < WHOLE; ++v) row[v] = lam_load(w + v * LAM_LANES);                                 \
-      const lam_half half = *(const lam_half *)(w + WHOLE * LAM_LANES);                                                \
+      const lam_half half = lam_load_half(w + WHOLE * LAM_LANES);                                                      \
       const lam_vector both = __builtin_shufflevector(half, half, LAM_HALF_TWICE);                                     \
       LAM_UNROLL for (int p = 0; p < PAIRS; ++p) {                                                                     \
         const lam_vector even = (lam_vector)x[2 * p * x_stride], odd = (lam_vector)x[(2 * p + 1) * x_stride];          \

@@ -41,14 +41,10 @@ LAM_INLINE lam_vector lam_keep_masked(lam_vector v, lam_lane_bits bits) {
 #elif defined(__AVX2__)
 // A register's signs are gathered, or spread, by one instruction; what the compiler makes of comparisons packs them first.
 #ifdef LAMINA_DOUBLE
-typedef double lam_half_native __attribute__((__vector_size__(32)));
 typedef uint8_t lam_bits_everywhere __attribute__((ext_vector_type(64)));
-#define LAM_HALF(name) __builtin_ia32_##name##pd256
 enum { LAM_SIGN_BIT = 63 };
 #else
-typedef float lam_half_native __attribute__((__vector_size__(32)));
 typedef uint16_t lam_bits_everywhere __attribute__((ext_vector_type(32)));
-#define LAM_HALF(name) __builtin_ia32_##name##ps256
 enum { LAM_SIGN_BIT = 31 };
 #endif
 /// Bit i: whether lane i is not ≤ 0 (so a NaN's bit is 1).

@@ -168,10 +168,7 @@ LAM_INLINE void lam_multiply_listed_rows(int64_t rows, int asks, const lam_scala
 // Of up to half a vector one register is left: six rows wait for the latency of a multiply-add, two thirds of a whole
 // vector's time.
 
-typedef lam_half_piece lam_unaligned_half __attribute__((aligned(4)));
-
-LAM_INLINE lam_half_piece lam_load_half(const lam_scalar *p) { return *(const lam_unaligned_half *)p; }
-LAM_INLINE lam_vector lam_half_then_zeros(lam_half_piece half) {
+LAM_INLINE lam_vector lam_half_then_zeros(lam_half half) {
   lam_vector v = (lam_vector)(lam_scalar)0;
   v.lo = half;
   return v;
@@ -180,17 +177,17 @@ LAM_INLINE lam_vector lam_half_then_zeros(lam_half_piece half) {
 /// As LAM_ADD_TERM, for the first half of a vector.
 #define LAM_ADD_HALF_TERM(ROWS, c, x, third, outer, w)                                                                 \
   {                                                                                                                    \
-    const lam_half_piece weights = lam_load_half(w);                                                                   \
+    const lam_half weights = lam_load_half(w);                                                                         \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
-      const lam_half_piece factor = (lam_half_piece)(r < 3 ? (x)[r * (outer)] : (third)[(r - 3) * (outer)]);           \
+      const lam_half factor = (lam_half)(r < 3 ? (x)[r * (outer)] : (third)[(r - 3) * (outer)]);                       \
       sum[c][r] = __builtin_elementwise_fma(factor, weights, sum[c][r]);                                               \
     }                                                                                                                  \
   }
 
 #define LAM_ZERO_HALF_SUMS(CHAINS, ROWS)                                                                               \
-  lam_half_piece sum[CHAINS][ROWS];                                                                                    \
+  lam_half sum[CHAINS][ROWS];                                                                                          \
   LAM_UNROLL for (int c = 0; c < CHAINS; ++c)                                                                          \
-  LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[c][r] = (lam_half_piece)(lam_scalar)0;
+  LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[c][r] = (lam_half)(lam_scalar)0;
 
 /// Defines NAME: y = x·W, or y += x·W, for ROWS rows and up to half a vector of columns, to the bits of a whole vector;
 /// with `places` of the fours of terms in that list and of those that stand in none.
