@@ -6,6 +6,14 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
 
+// MARK: Products that are subtracted, or subtracted from
+
+// In C, because Swift negates a vector by subtracting it from 0, an instruction of its own.
+/// a·b − c, rounded as `lam_multiply_add`.
+LAM_INLINE lam_vector lam_multiply_subtract(lam_vector a, lam_vector b, lam_vector c) { return lam_multiply_add(a, b, -c); }
+/// c − a·b, rounded so too.
+LAM_INLINE lam_vector lam_subtract_product(lam_vector c, lam_vector a, lam_vector b) { return lam_multiply_add(-a, b, c); }
+
 // MARK: Vectors of doubles, as many lanes as a vector of scalars
 
 #ifdef LAMINA_DOUBLE

@@ -43,12 +43,6 @@ LAM_INLINE lam_vector lam_multiply_add(lam_vector a, lam_vector b, lam_vector c)
 #endif
 }
 
-// In C, because Swift negates a vector by subtracting it from 0, an instruction of its own.
-/// a·b − c, likewise.
-LAM_INLINE lam_vector lam_multiply_subtract(lam_vector a, lam_vector b, lam_vector c) { return lam_multiply_add(a, b, -c); }
-/// c − a·b, likewise.
-LAM_INLINE lam_vector lam_subtract_product(lam_vector c, lam_vector a, lam_vector b) { return lam_multiply_add(-a, b, c); }
-
 LAM_INLINE lam_vector lam_sqrt(lam_vector x) { return __builtin_elementwise_sqrt(x); }
 LAM_INLINE lam_vector lam_abs(lam_vector x) { return __builtin_elementwise_abs(x); }
 // Comparisons rather than __builtin_elementwise_max: one instruction, and a NaN in x is handed on.
