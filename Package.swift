@@ -8,7 +8,8 @@ import PackageDescription
 /// The flags reach the C shims (`-Xcc`), from which Swift takes its target features; `-O` keeps the loops fast in
 /// debug builds too. All builds share their sources through symbolic links, so a kernel is written once.
 func kernelBuild(_ instructionSet: String, _ scalar: String, _ machineFlags: [String]) -> Target {
-  var flags = ["-O", "-wmo", "-num-threads", "2", "-disable-batch-mode"]
+  // Vectors are passed between functions of one build alone, which agree on how (-Wpsabi warns that others might not).
+  var flags = ["-O", "-wmo", "-num-threads", "2", "-disable-batch-mode", "-Xcc", "-Wno-psabi"]
   flags += machineFlags.flatMap { ["-Xcc", $0] }
   if instructionSet == "AVX512", scalar == "Float" {
     flags += ["-DLAMINA_BYTE_PRODUCTS", "-Xcc", "-DLAMINA_BYTE_PRODUCTS=1"]

@@ -109,7 +109,7 @@ private let kernels = table.splitProducts
   @Test func splittingLosesNothing() {
     var numbers = TestNumbers(3)
     let edges: [Float] = [
-      1, Float(1).nextDown, Float(1).nextUp, -1.9999999, 0x1.010101p0, 0x1.00ffp0, 0x1.ff7fffp-3, 8_388_607, -3e30,
+      1, Float(1).nextDown, Float(1).nextUp, -1.9999999, 0x1.010102p0, 0x1.00ffp0, 0x1.ff7ffep-3, 8_388_607, -3e30,
       3e-30,
       0x1.fefffep100, 0,
     ]

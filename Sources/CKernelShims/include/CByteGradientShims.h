@@ -5,9 +5,6 @@
 
 #ifdef LAMINA_BYTE_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // MARK: dW = scale·xᵀ·z
 
 /// Bit q: whether one of four bytes from 4·q on is not 0.
@@ -354,7 +351,5 @@ LAM_BYTES_APART bool lam_units_fit(const float *units, const float *largest) {
   }
   return true;
 }
-
-#pragma clang diagnostic pop
 
 #endif

@@ -7,9 +7,6 @@
 
 #ifdef LAMINA_BYTE_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // Apart: callers are compiled without the instruction.
 #define LAM_BYTES_APART static __attribute__((noinline, unused, target("avx512vnni")))
 #define LAM_BYTES_INLINE static inline __attribute__((always_inline, target("avx512vnni")))
@@ -292,7 +289,5 @@ LAM_BYTES_APART void lam_multiply_bytes(const uint8_t *x, int64_t x_stride, int6
     y += some * y_stride;
   }
 }
-
-#pragma clang diagnostic pop
 
 #endif

@@ -4,9 +4,6 @@
 
 #ifdef LAMINA_BYTE_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 /// What sixteen floats, taken as bytes over 255, are not: bits beyond a byte, and lanes that are no such number.
 typedef struct {
   lam_integers beyond;
@@ -58,7 +55,5 @@ LAM_BYTES_APART bool lam_recognize_bytes(const float *x, int64_t count, uint8_t 
   }
   return !lam_is_strange(&strange);
 }
-
-#pragma clang diagnostic pop
 
 #endif

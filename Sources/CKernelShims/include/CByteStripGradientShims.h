@@ -5,9 +5,6 @@
 
 #ifdef LAMINA_BYTE_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // MARK: dW = scale·xᵀ·z
 
 /// Adds the products of sixteen rows of dW and a strip's columns in a group of samples: a lane is a row.
@@ -158,7 +155,5 @@ LAM_BYTES_APART void lam_byte_strip_gradient_adam(const lam_byte_columns *x, int
     else LAM_STRIP_ADAM(false, false);
   }
 }
-
-#pragma clang diagnostic pop
 
 #endif

@@ -9,9 +9,6 @@
 
 #ifdef LAMINA_BYTE_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 #define LAM_STRIP_COLUMNS 4
 /// Terms of a block, and its bytes: three digits of sixteen terms of each column.
 #define LAM_STRIP_ROWS 16
@@ -205,7 +202,5 @@ LAM_BYTES_APART void lam_multiply_strips(const uint8_t *x, int64_t x_stride, int
     digits += blocks * LAM_STRIP_BYTES;
   }
 }
-
-#pragma clang diagnostic pop
 
 #endif

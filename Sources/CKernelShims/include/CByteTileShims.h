@@ -8,9 +8,6 @@
 
 #ifdef LAMINA_BYTE_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 #define LAM_TILE_TARGET target("avx512vnni,amx-tile,amx-int8")
 #define LAM_TILES_APART static __attribute__((noinline, unused, LAM_TILE_TARGET))
 #define LAM_TILES_INLINE static inline __attribute__((always_inline, LAM_TILE_TARGET))
@@ -337,7 +334,5 @@ LAM_TILES_APART void lam_tile_gradient_adam(const lam_tile_columns *x, int64_t f
   if (step->decay != 1) lam_tile_gradient_adam_body(x, first, rows, z, scale, weights, step, requests, true);
   else lam_tile_gradient_adam_body(x, first, rows, z, scale, weights, step, requests, false);
 }
-
-#pragma clang diagnostic pop
 
 #endif

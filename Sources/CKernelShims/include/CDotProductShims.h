@@ -4,9 +4,6 @@
 #include "CProductShims.h"
 #include "CTransposeShims.h"
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 /// A matrix in memory, as `MatrixView` lays it out.
 typedef struct {
   const lam_scalar *base;
@@ -183,5 +180,3 @@ LAM_INLINE void lam_dots(int64_t rows, int asks, const lam_scalar *z, int64_t z_
                          int64_t count, int64_t column, lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {}
 
 #endif
-
-#pragma clang diagnostic pop

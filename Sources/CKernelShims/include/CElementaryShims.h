@@ -3,9 +3,6 @@
 #include "CKernelShims.h"
 
 // Everything here is inlined: no vector ever crosses a call, whose convention this would warn about.
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // MARK: Products that are subtracted, or subtracted from
 
 // In C, because Swift negates a vector by subtracting it from 0, an instruction of its own.
@@ -308,5 +305,3 @@ LAM_INLINE lam_scalar *lam_chunk_triple_start(lam_chunk_triple *chunk) {
 /// The same memory as scalars.
 LAM_INLINE lam_scalar *lam_scalars_at(double *p) { return (lam_scalar *)(void *)p; }
 LAM_INLINE lam_doubles lam_splat_doubles(double x) { return (lam_doubles)x; }
-
-#pragma clang diagnostic pop

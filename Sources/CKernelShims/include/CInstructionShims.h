@@ -2,9 +2,6 @@
 // reciprocals, masks; included by CElementaryShims.h.
 #pragma once
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 #if defined(__AVX512F__) && defined(LAMINA_DOUBLE)
 #define LAM_512(name) __builtin_ia32_##name##pd512_mask
 typedef lam_d8 lam_native;
@@ -146,5 +143,3 @@ LAM_INLINE lam_vector lam_add_quotient(lam_vector sum, lam_vector factor, lam_ve
   return scales ? lam_multiply_add(factor, sum, q) : sum + q;
 #endif
 }
-
-#pragma clang diagnostic pop

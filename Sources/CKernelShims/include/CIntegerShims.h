@@ -3,9 +3,6 @@
 #include "CElementaryShims.h"
 
 // Shims that call shims: all are inlined, so no vector is ever passed the way the warning fears.
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 typedef _Bool lam_flags __attribute__((ext_vector_type(LAM_LANES)));
 
 // MARK: Bytes, strided elements and single lanes
@@ -153,5 +150,3 @@ LAM_INLINE lam_vector lam_keep_bits(lam_vector v, uint32_t bits) {
   lam_integers bit = (lam_integers)1 << lam_lane_numbers();
   return ((lam_integers)(int32_t)bits & bit) != 0 ? v : (lam_vector)(lam_scalar)0;
 }
-
-#pragma clang diagnostic pop

@@ -3,9 +3,6 @@
 #include "CProductShims.h"
 #include "CTransposeShims.h"
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 #ifdef __AVX512F__
 
 // MARK: Tiles
@@ -148,7 +145,7 @@ LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, int64_t a
 
 #else
 
-// Never called: a build with fewer registers has those of CSixRowShims.h, or leaves such products to BLAS.
+// Never called: a build with fewer registers has those of CSixRowGradientShims.h, or leaves such products to BLAS.
 #define LAM_NO_GRADIENT(NAME)                                                                                          \
   LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,  \
                        lam_scalar *y, int64_t y_stride) {}
@@ -188,5 +185,3 @@ LAM_DEFINE_FEW(8)
 LAM_INLINE int64_t lam_most_few_columns(void) { return LAM_LANES * 3 / 4; }
 /// Rows of `lam_gradient_tile_…`.
 LAM_INLINE int64_t lam_gradient_rows(int64_t vectors) { return vectors == 1 ? 16 : vectors == 2 ? 8 : 4; }
-
-#pragma clang diagnostic pop

@@ -62,6 +62,7 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CMaskShims.h"
 #include "CLayerProductShims.h"
 #include "CDotProductShims.h"
+#include "CSixRowGradientShims.h"
 #include "CSixRowShims.h"
 #include "CByteProductShims.h"
 #include "CByteStripShims.h"

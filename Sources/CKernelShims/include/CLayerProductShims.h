@@ -3,9 +3,6 @@
 #pragma once
 #include "CProductShims.h"
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // MARK: y = x·W
 
 /// Adds up the parts of each sum, neighbours first, and stores the sums in y or adds them to it.
@@ -232,5 +229,3 @@ LAM_TILE_DISPATCH(8, LAM_TILE_ROWS_2)
 LAM_INLINE int64_t lam_tile_rows(int64_t vectors) { return vectors <= 2 ? 12 : vectors == 3 ? 8 : 6; }
 /// Pairs of rows that `lam_multiply_half_tile` takes at most.
 LAM_INLINE int64_t lam_half_tile_pairs(int64_t whole) { return 6 - (whole > 3 ? 3 : whole); }
-
-#pragma clang diagnostic pop

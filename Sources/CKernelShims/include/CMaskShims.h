@@ -2,9 +2,6 @@
 #pragma once
 #include "CKernelShims.h"
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // MARK: Bits
 
 #ifdef LAMINA_DOUBLE
@@ -107,5 +104,3 @@ LAM_INLINE void lam_end_streaming(void) {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
 #endif
 }
-
-#pragma clang diagnostic pop

@@ -5,9 +5,6 @@
 
 #ifdef LAMINA_SIX_ROWS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 enum {
   /// Terms, or samples, of which a list may name any.
   LAM_MOST_TERMS = 2048,
@@ -97,7 +94,5 @@ LAM_APART int lam_list_samples(const lam_scalar *x, int64_t x_stride, int64_t sa
   places->count = count;
   return 4 * count <= 3 * samples;
 }
-
-#pragma clang diagnostic pop
 
 #endif

@@ -2,9 +2,6 @@
 #pragma once
 #include "CKernelShims.h"
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // One register of this instruction set each, and as many chains as registers allow beside the two factors: the latency
 // of a multiply-add (4 cycles) times the units (2) needs at least 8.
 #if defined(__AVX512F__)
@@ -47,5 +44,3 @@ LAM_INLINE int64_t lam_multiply_add_peak(int64_t rounds, lam_scalar *result) {
   *result = total;
   return 2 * rounds * LAM_PEAK_CHAINS * (int64_t)(LAM_PEAK_BYTES / sizeof(lam_scalar));
 }
-
-#pragma clang diagnostic pop

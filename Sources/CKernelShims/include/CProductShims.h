@@ -2,9 +2,6 @@
 #pragma once
 #include "COccupiedShims.h"
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 // The vectors across a panel and the rows of a block: as many sums as registers allow beside a row of the panel and one
 // factor. The latency of a multiply-add (4 cycles) times the units (2) needs at least 8 registers of sums; a row alone,
 // or two, therefore take several panels at once.
@@ -304,5 +301,3 @@ LAM_INLINE void lam_multiply_listed_block(int64_t rows, const lam_scalar *x, int
 }
 
 #endif
-
-#pragma clang diagnostic pop

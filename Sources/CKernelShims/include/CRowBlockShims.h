@@ -2,9 +2,6 @@
 // bits depend neither on its neighbours nor on its place. Included by CKernelShims.h.
 #pragma once
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 #define LAM_BLOCK_COLUMNS 32
 
 /// A column in each vector, a row in each lane (Swift would not import an array of vectors).
@@ -83,5 +80,3 @@ LAM_INLINE lam_vector lam_load_labels(const int32_t *p, int64_t count) {
   }
   return __builtin_convertvector(v, lam_vector);
 }
-
-#pragma clang diagnostic pop

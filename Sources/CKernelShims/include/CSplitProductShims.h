@@ -8,9 +8,6 @@
 
 #ifdef LAMINA_SPLIT_PRODUCTS
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 #define LAM_SPLIT_TARGET target("amx-tile,amx-bf16")
 #define LAM_SPLIT_APART static __attribute__((noinline, unused, LAM_SPLIT_TARGET))
 #define LAM_SPLIT_INLINE static inline __attribute__((always_inline, LAM_SPLIT_TARGET))
@@ -249,7 +246,5 @@ LAM_SPLIT_APART void lam_multiply_split(const uint8_t *left, const uint8_t *righ
   }
   __builtin_ia32_tilerelease();
 }
-
-#pragma clang diagnostic pop
 
 #endif

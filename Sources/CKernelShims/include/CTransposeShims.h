@@ -1,9 +1,6 @@
 // Transposing a square of as many rows as a vector has lanes, in registers; included by CKernelShims.h.
 #pragma once
 
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpsabi"
-
 typedef struct {
 #ifdef LAMINA_DOUBLE
   lam_vector row[8];
@@ -152,4 +149,3 @@ LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_
 }
 
 #undef LAM_STAGE
-#pragma clang diagnostic pop
