@@ -7,6 +7,15 @@ protocol TeamJob: AnyObject {
   func work(member: Int)
 }
 
+extension TeamJob {
+  fileprivate var address: UnsafeRawPointer { UnsafeRawPointer(Unmanaged.passUnretained(self).toOpaque()) }
+
+  /// The same for a job that others keep alive: its members count no references, for which they would wait.
+  fileprivate static func work(on job: UnsafeRawPointer, member: Int) {
+    Unmanaged<Self>.fromOpaque(job)._withUnsafeGuaranteedRef { $0.work(member: member) }
+  }
+}
+
 /// A few threads that work in step: the caller is member 0, the others wait between runs.
 ///
 /// A run starts and ends with one barrier of its own; within it, `barrier(_:)` holds all members until the last
@@ -68,11 +77,11 @@ final class WorkerTeam: @unchecked Sendable {
     let mode = lamina_flush_subnormals()
     defer { lamina_restore_float_mode(mode) }
     guard size > 1 else { return job.work(member: 0) }
-    shared.job = job
+    shared.kind = type(of: job)
+    shared.job = job.address
     barrier.wait(0)
     job.work(member: 0)
     barrier.wait(0)
-    shared.job = nil
   }
 
   /// Holds `member` until all have called it.
@@ -91,8 +100,10 @@ final class WorkerTeam: @unchecked Sendable {
 /// What the members share.
 private final class Shared: @unchecked Sendable {
   let barrier: TeamBarrier
-  // Written by member 0 before the barrier that starts a run, read by the others after it.
-  var job: (any TeamJob)?
+  // Written by member 0 before the barrier that starts a run, read by the others after it. The caller of the run holds
+  // the job: a member that did could be the one that frees its own team.
+  var job: UnsafeRawPointer?
+  var kind: (any TeamJob.Type)?
   var stopped = false
 
   init(_ barrier: TeamBarrier) { self.barrier = barrier }
@@ -103,14 +114,10 @@ private final class Shared: @unchecked Sendable {
     while true {
       barrier.wait(member)
       if stopped { return }
-      work(member)
+      if let job { kind?.work(on: job, member: member) }
       barrier.wait(member)
     }
   }
-
-  // Not inlined: no reference to the job outlives the call, else a member could be the one that frees its own team.
-  @inline(never)
-  private func work(_ member: Int) { job?.work(member: member) }
 }
 
 /// One thread's part of the team.
