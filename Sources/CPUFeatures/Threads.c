@@ -70,6 +70,30 @@ static void sendElsewhere(pthread_t thread, int distance) {
 #endif
 }
 
+int lamina_leave_processor(const int32_t *taken, int count) {
+  int moved = 0;
+#if defined(__linux__)
+  // On the stack: a team's members allocate nothing.
+  enum { processors = 1 << 15, size = processors / 8 };
+  union { cpu_set_t set; char bytes[size]; } allowed, only;
+  int own = sched_getcpu();
+  if (own < 0 || own >= processors || sched_getaffinity(0, size, &allowed.set) != 0) return 0;
+  for (int step = 1; step < processors && !moved; step += 1) {
+    int processor = (own + step) % processors, isTaken = !CPU_ISSET_S(processor, size, &allowed.set);
+    for (int i = 0; i < count && !isTaken; i += 1) isTaken = taken[i] == processor;
+    if (isTaken) continue;
+    CPU_ZERO_S(size, &only.set);
+    CPU_SET_S(processor, size, &only.set);
+    if (sched_setaffinity(0, size, &only.set) != 0) break;
+    sched_setaffinity(0, size, &allowed.set);
+    moved = 1;
+  }
+#else
+  (void)taken, (void)count;
+#endif
+  return moved;
+}
+
 int lamina_affinity_processors(void) {
   int count = 0;
 #if defined(__linux__)

@@ -23,6 +23,10 @@ void lamina_thread_join(uintptr_t thread);
 
 /// The processor that this thread is on, or -1 where that cannot be asked. A few nanoseconds.
 int lamina_current_processor(void);
+/// Moves this thread to the next processor of its affinity mask that is none of `taken`; from there it may go to any.
+///
+/// Returns 1, or 0 where there is none or the system refuses. Some ten microseconds.
+int lamina_leave_processor(const int32_t *taken, int count);
 /// Lets another thread that waits for this processor run.
 void lamina_yield(void);
 /// Nanoseconds of a clock that only runs forward.

@@ -13,6 +13,8 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
   let kernels: InferenceKernels<Scalar>
   /// Multiply-adds of one sample.
   let work: Int
+  /// Multiply-adds of one sample in the largest product whose columns members can share; 0 where that does not pay.
+  let largestSharedProduct: Int
   /// Whether the last step is a softmax with something before it, which a loss can take the place of.
   let endsInSoftmax: Bool
   /// Scalars of scratch memory: of a block's inputs where they are converted, and of each of `scratchCount` activations.
@@ -40,7 +42,7 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
     let bound = binder.steps(&memory)
     self.memory = memory
     customOperations = binder.customOperations
-    work = bound.reduce(0) { $1.kind == .dense ? $0 + $1.outputRows * $1.inputColumns * $1.outputColumns : $0 }
+    work = bound.reduce(0) { $0 + $1.multiplyAdds }
     endsInSoftmax = bound.count > 1 && bound[bound.count - 1].kind == .softmax
     convertedStride = bound[0].inputRows == 1 ? PlanArena<Scalar>.stride(of: inputCount) : inputCount
     let largest = bound.reduce(0) { most, step in
@@ -51,11 +53,22 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
     }
     scratchScalars = (blockSamples * largest + 63) / 32 * 32
     images = blockSamples <= ImageInputs<Scalar>.mostSamples ? Self.images(graph, bound) : nil
+    let leastFirst = images == nil ? 0 : Self.leastSharedImageProduct
+    let shared = bound.enumerated().filter { index, step in
+      step.hasSharedColumns && (index > 0 || step.multiplyAdds >= leastFirst)
+    }.map(\.element.multiplyAdds)
+    // Where most of the work is not to be shared, nothing is gained by the rest.
+    largestSharedProduct = 2 * shared.reduce(0, +) < work ? 0 : shared.max() ?? 0
     steps = .allocate(capacity: bound.count)
     _ = steps.initialize(from: bound)
   }
 
   deinit { steps.deallocate() }
+
+  /// Multiply-adds below which a product is not shared by columns: waiting for each other takes as long as 10,000 or so.
+  static var leastSharedProduct: Int { 1 << 16 }
+  /// The same for a product that images take another way, which is so fast that to time it would show.
+  private static var leastSharedImageProduct: Int { 1 << 19 }
 
   /// Nil also where anything but the first product reads the inputs.
   private static func images(
@@ -137,6 +150,31 @@ struct InferenceStep<Scalar: NetworkScalar> {
 
   /// Whether the output may take the place of the input.
   var worksInPlace: Bool { kind != .dense && kind != .custom }
+
+  /// Multiply-adds of a sample.
+  var multiplyAdds: Int { kind == .dense ? outputRows * inputColumns * outputColumns : 0 }
+
+  /// Whether members can share the columns.
+  var hasSharedColumns: Bool { kind == .dense && outputColumns > Self.columnsTogether }
+
+  /// Columns of which a multiple begins a panel of weights, whatever the instruction set.
+  static var columnsTogether: Int { 32 }
+
+  /// The same for some columns of the output, of which the first begins a panel of weights.
+  @inline(__always)
+  func columns(_ range: Range<Int>) -> InferenceStep {
+    let first = range.lowerBound
+    var part = self
+    part.outputColumns = range.count
+    part.weights = weights.map { $0 + first * inputColumns }
+    part.bias = bias.map { $0 + first }
+    part.mean = mean.map { $0 + first }
+    part.meanLow = meanLow.map { $0 + first }
+    part.inverseDeviation = inverseDeviation.map { $0 + first }
+    part.gamma = gamma.map { $0 + first }
+    part.beta = beta.map { $0 + first }
+    return part
+  }
 }
 
 /// A user's layer with its parameters.

@@ -6,10 +6,11 @@ import Synchronization
 /// One call of a predictor at a time: its inputs and outputs, and scratch memory for the members that work on it.
 ///
 /// Members take blocks of samples until none is left; a block passes through all steps in the cache of one core, and
-/// nothing is waited for but the end. Which member takes a block does not change its bits.
+/// nothing is waited for but the end. Of a single block they can share each wide product's columns instead. Which member
+/// computes what does not change its bits.
 public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sendable {
-  private let program: InferenceProgram<Scalar>
-  private let members: Int
+  let program: InferenceProgram<Scalar>
+  let members: Int
   private let scratch: AlignedBuffer<Scalar>
   private let scratchPerMember: Int
   /// Scalars of a block's inputs, before the activations.
@@ -23,14 +24,25 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   // The call at hand.
   private var inputs: BatchSource<Scalar>.Inputs
   private var output: UnsafeMutablePointer<Scalar>
-  private var samples = 0
+  private(set) var samples = 0
   private var samplesPerPiece = 1
-  private var stepCount = 0
+  private(set) var stepCount = 0
+  /// The team that shares columns, for its barrier; nil where samples are shared.
+  private unowned(unsafe) var columnTeam: WorkerTeam?
+  /// The processor that the other members are to leave to the caller, or -1.
+  private(set) var callersProcessor: Int32 = -1
+
+  /// Multiply-adds from which on a product's columns are shared.
+  let leastSharedProduct: Int
 
   /// Scratch memory for `members` members.
-  init(program: InferenceProgram<Scalar>, members: Int) {
+  init(
+    program: InferenceProgram<Scalar>, members: Int,
+    leastSharedProduct: Int = InferenceProgram<Scalar>.leastSharedProduct
+  ) {
     self.program = program
     self.members = members
+    self.leastSharedProduct = leastSharedProduct
     convertedScalars = (program.blockSamples * program.convertedStride + 31) / 32 * 32
     scratchPerMember = MemberSpacing.spaced(
       convertedScalars + program.scratchCount * program.scratchScalars, of: Scalar.self)
@@ -55,11 +67,17 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   }
 
   /// The same, shared by the members of `team`, which must have as many as the job has room for.
+  ///
+  /// - Parameter byColumns: whether they share the columns of products rather than samples, of which there is then no more
+  ///   than a block.
+  /// - Parameter movesApart: whether a member that finds itself on the caller's processor goes to another.
   func run(
     on team: WorkerTeam, _ inputs: BatchSource<Scalar>.Inputs, samples: Int,
-    into output: UnsafeMutablePointer<Scalar>, steps: Int
+    into output: UnsafeMutablePointer<Scalar>, steps: Int, byColumns: Bool = false, movesApart: Bool = false
   ) {
     prepare(inputs, samples, output, steps, sharedBy: members)
+    columnTeam = byColumns ? team : nil
+    callersProcessor = movesApart ? lamina_current_processor() : -1
     team.run(self)
   }
 
@@ -80,9 +98,10 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
 
   func work(member: Int) { Scalar.work(on: self, member: member) }
 
-  /// Takes pieces until none is left.
+  /// Takes pieces until none is left, or columns.
   @inline(__always)
   func performWork(member: Int) {
+    if let columnTeam { return shareColumns(member, columnTeam) }
     let base = scratch.baseAddress + member * scratchPerMember
     while true {
       let first = nextSample.add(samplesPerPiece, ordering: .relaxed).oldValue
@@ -97,42 +116,82 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   private func runBlock(
     _ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
   ) {
-    let program = program
-    let activations = scratch + convertedScalars
+    let block = block(first, count, converting: scratch, activations: scratch + convertedScalars, imageRows)
+    for index in 0..<stepCount { run(program.steps[index], of: block, isFirst: index == 0) }
+  }
+
+  /// A block of samples and where its matrices lie.
+  struct Block {
+    let count: Int
+    let input: UnsafeMutablePointer<Scalar>
+    let inputStride: Int
+    let activations: UnsafeMutablePointer<Scalar>
+    let output: UnsafeMutablePointer<Scalar>
+    let images: BlockImages
+  }
+
+  /// The block that member `member` sees of a call that shares columns: activations lie in one place, inputs that are
+  /// converted, and images, in one of each member's own.
+  @inline(__always)
+  func sharedBlock(_ member: Int) -> Block {
+    block(
+      0, samples, converting: scratch.baseAddress + member * scratchPerMember,
+      activations: scratch.baseAddress + convertedScalars, imageRows.baseAddress + member * imageBytesPerMember)
+  }
+
+  @inline(__always)
+  private func block(
+    _ first: Int, _ count: Int, converting scratch: UnsafeMutablePointer<Scalar>,
+    activations: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
+  ) -> Block {
     let images = blockImages(first, count, imageRows)
     let (input, inputStride) = images.isWhole ? (scratch, 0) : blockInput(first, count, scratch)
-    @inline(__always)
-    func base(_ place: InferenceStep<Scalar>.Place) -> UnsafeMutablePointer<Scalar> {
-      switch place {
-      case .input: input
-      case .scratch(let index): activations + index * program.scratchScalars
-      case .output: output + first * program.outputCount
-      }
-    }
-    for index in 0..<stepCount {
-      let step = program.steps[index]
-      let x = MatrixView(
-        base: base(step.source), rows: count * step.inputRows, columns: step.inputColumns,
-        stride: step.source == .input && step.inputRows == 1 ? inputStride : step.inputStride)
-      let y = MatrixView(
-        base: base(step.destination), rows: count * step.outputRows, columns: step.outputColumns,
-        stride: step.outputStride)
-      if index == 0, images.samples != 0, let weights = step.weights {
-        multiply(x, weights, imageRows, images, into: y)
-        finishDense(step, y)
-        continue
-      }
-      run(
-        step, x, y,
-        shortcut: MatrixView(
-          base: base(step.shortcut), rows: x.rows, columns: x.columns,
-          stride: step.shortcut == .input && step.inputRows == 1 ? inputStride : step.shortcutStride))
+    return Block(
+      count: count, input: input, inputStride: inputStride, activations: activations,
+      output: output + first * program.outputCount, images: images)
+  }
+
+  /// Where a step's matrix begins.
+  @inline(__always)
+  private func base(_ place: InferenceStep<Scalar>.Place, _ block: Block) -> UnsafeMutablePointer<Scalar> {
+    switch place {
+    case .input: block.input
+    case .scratch(let index): block.activations + index * program.scratchScalars
+    case .output: block.output
     }
   }
 
-  /// The samples of a block that are bytes, the first in the lowest bit, and what a byte counts.
-  private struct BlockImages {
+  /// A step for all samples of `block`, or for `columns` of its output where each follows from a product's inputs or from
+  /// the same column.
+  @inline(__always)
+  func run(_ step: InferenceStep<Scalar>, of block: Block, isFirst: Bool, columns: Range<Int>? = nil) {
+    let x = MatrixView(
+      base: base(step.source, block), rows: block.count * step.inputRows, columns: step.inputColumns,
+      stride: step.source == .input && step.inputRows == 1 ? block.inputStride : step.inputStride)
+    let y = MatrixView(
+      base: base(step.destination, block), rows: block.count * step.outputRows, columns: step.outputColumns,
+      stride: step.outputStride)
+    func shortcut() -> MatrixView<Scalar> {
+      MatrixView(
+        base: base(step.shortcut, block), rows: x.rows, columns: x.columns,
+        stride: step.shortcut == .input && step.inputRows == 1 ? block.inputStride : step.shortcutStride)
+    }
+    if let columns {
+      run(
+        step.columns(columns), step.kind == .dense ? x : x.columns(columns), y.columns(columns),
+        shortcut: shortcut().columns(columns))
+    } else if isFirst, block.images.samples != 0, let weights = step.weights {
+      multiply(x, weights, block.images, into: y)
+      finishDense(step, y)
+    } else {
+      run(step, x, y, shortcut: shortcut())
+    }
+  }
+
+  /// The samples of a block that are bytes, the first in the lowest bit, where they lie, and what a byte counts.
+  struct BlockImages {
     var samples: UInt64 = 0
+    var rows: UnsafeMutablePointer<UInt8>?
     var scale = 1.0
     /// Whether all are.
     var isWhole = false
@@ -146,10 +205,10 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     switch inputs {
     case .bytes(let bytes, let scale, let offset) where offset == 0 && scale.isFinite:
       images.copy(bytes + first * program.inputCount, count, into: rows)
-      return BlockImages(samples: all, scale: scale, isWhole: true)
+      return BlockImages(samples: all, rows: rows, scale: scale, isWhole: true)
     case .scalars(let scalars):
       let samples = images.recognized(scalars + first * program.inputCount, count, into: rows)
-      return BlockImages(samples: samples, scale: 1.0 / 255, isWhole: samples == all)
+      return BlockImages(samples: samples, rows: rows, scale: 1.0 / 255, isWhole: samples == all)
     default: return BlockImages()
     }
   }
@@ -157,9 +216,9 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   /// y = x·W, of images as bytes.
   @inline(__always)
   private func multiply(
-    _ x: MatrixView<Scalar>, _ weights: UnsafePointer<Scalar>, _ rows: UnsafeMutablePointer<UInt8>,
-    _ images: BlockImages, into y: MatrixView<Scalar>
+    _ x: MatrixView<Scalar>, _ weights: UnsafePointer<Scalar>, _ images: BlockImages, into y: MatrixView<Scalar>
   ) {
+    guard let rows = images.rows else { return }
     var row = 0
     while row < y.rows {
       let left = images.samples >> UInt64(row)

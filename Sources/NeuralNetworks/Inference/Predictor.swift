@@ -1,6 +1,6 @@
+import CPUFeatures
 import Kernels
 import LinearAlgebra
-import Synchronization
 
 /// A model made ready to answer: batch normalization folded away, weights packed, nothing allocated in a call.
 ///
@@ -11,9 +11,10 @@ import Synchronization
 ///
 /// A predictor is a copy: training the model further does not change it. It can be called from many threads at once. Each call
 /// uses scratch memory that it takes from a pool; a call that finds the pool empty adds some to it, so that there is as
-/// much as calls have ever run at once. A large batch is shared among the predictor's own threads, a small one is computed
-/// on the caller's, and so is a large one while another call has those threads. An output's bits depend on its sample and
-/// the instruction set alone: not on the batch it comes in, nor on threads. (Layers of your own excepted: they see up to
+/// much as calls have ever run at once. A large batch is shared among the predictor's own threads; of a small one the
+/// columns of wide layers are, where calls follow each other closely, one at a time, and trying shows that it saves time.
+/// Other calls are computed on the caller's thread, and so are all while another call has those threads. An output's bits
+/// depend on its sample and the instruction set alone: not on the batch it comes in, nor on threads. (Layers of your own excepted: they see up to
 /// `maximumBatch` samples at once, on the caller's thread, and must bear being called from several.)
 ///
 /// With AVX-512 VNNI a first layer of 48 units or more multiplies images as bytes, exactly: those given as bytes without
@@ -27,7 +28,7 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
   public let inputCount: Int
   /// Scalars of one sample of the output.
   public let outputCount: Int
-  /// Threads that share a large batch, the caller's included.
+  /// Threads that share a large batch or wide layers, the caller's included.
   public let threads: Int
   /// What was folded, with the measured error; nil where folding was refused or not wanted.
   public let foldingReport: FoldingReport?
@@ -37,8 +38,23 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
   let program: InferenceProgram<Scalar>
   private let team: WorkerTeam?
   private let teamJob: PredictionJob<Scalar>?
-  private let teamIsBusy = Atomic<Bool>(false)
-  private let idleJobs: Locked<[PredictionJob<Scalar>]>
+  private let calls: Locked<Calls>
+
+  /// What the calls of this moment have in common.
+  private struct Calls {
+    var idleJobs: [PredictionJob<Scalar>]
+    var running = 0
+    var teamIsBusy = false
+    /// For each number of samples up to a block.
+    var choices: [SharingChoice]
+  }
+
+  /// How a call is computed.
+  private enum Way {
+    case alone
+    case bySamples
+    case byColumns(movingApart: Bool)
+  }
 
   /// Multiply-adds (about 5 µs of one core) below which waking a team costs more than it saves.
   private static var leastSharedWork: Int { 1 << 20 }
@@ -60,7 +76,9 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
     teamJob = self.threads > 1 ? PredictionJob(program: program, members: threads) : nil
     var jobs = [PredictionJob(program: program, members: 1)]
     jobs.reserveCapacity(64)
-    idleJobs = Locked(jobs)
+    calls = Locked(
+      Calls(
+        idleJobs: jobs, choices: .init(repeating: SharingChoice(), count: self.threads > 1 ? program.blockSamples : 0)))
   }
 
   // MARK: Buffers
@@ -170,15 +188,47 @@ public final class Predictor<Scalar: NetworkScalar>: Sendable {
     beforeSoftmax: Bool = false
   ) {
     let steps = program.stepCount - (beforeSoftmax && program.endsInSoftmax ? 1 : 0)
-    if let team, let teamJob, samples > 1, samples * program.work >= Self.leastSharedWork,
-      !teamIsBusy.exchange(true, ordering: .acquiring)
-    {
-      teamJob.run(on: team, inputs, samples: samples, into: output, steps: steps)
-      teamIsBusy.store(false, ordering: .releasing)
-      return
+    let sharesSamples = team != nil && samples > 1 && samples * program.work >= Self.leastSharedWork
+    let mayShareColumns =
+      team != nil && samples <= program.blockSamples
+      && samples * program.largestSharedProduct >= InferenceProgram<Scalar>.leastSharedProduct
+    let start = mayShareColumns ? lamina_nanoseconds() : 0
+    // A call that is alone is timed: others take from it what is not to be blamed on how it is computed.
+    let (job, way, isTimed) = calls.withLock { calls in
+      calls.running += 1
+      let isTimed = mayShareColumns && calls.running == 1
+      if isTimed, calls.choices[samples - 1].shares(at: start) {
+        calls.teamIsBusy = true
+        let way = Way.byColumns(movingApart: calls.choices[samples - 1].isWaking)
+        return (nil as PredictionJob<Scalar>?, way, isTimed)
+      }
+      if sharesSamples, !calls.teamIsBusy {
+        calls.teamIsBusy = true
+        return (nil, .bySamples, isTimed)
+      }
+      return (calls.idleJobs.popLast(), .alone, isTimed)
     }
-    let job = idleJobs.withLock { $0.popLast() } ?? PredictionJob(program: program, members: 1)
-    job.runAlone(inputs, samples: samples, into: output, steps: steps)
-    idleJobs.withLock { $0.append(job) }
+    var used = job
+    var sharesColumns = false
+    switch way {
+    case .alone:
+      let own = job ?? PredictionJob(program: program, members: 1)
+      own.runAlone(inputs, samples: samples, into: output, steps: steps)
+      used = own
+    case .bySamples:
+      if let team { teamJob?.run(on: team, inputs, samples: samples, into: output, steps: steps) }
+    case .byColumns(let movesApart):
+      sharesColumns = true
+      if let team {
+        teamJob?.run(
+          on: team, inputs, samples: samples, into: output, steps: steps, byColumns: true, movesApart: movesApart)
+      }
+    }
+    let end = isTimed ? lamina_nanoseconds() : 0
+    calls.withLock { calls in
+      calls.running -= 1
+      if isTimed { calls.choices[samples - 1].record(shared: sharesColumns, from: start, to: end) }
+      if let used { calls.idleJobs.append(used) } else { calls.teamIsBusy = false }
+    }
   }
 }

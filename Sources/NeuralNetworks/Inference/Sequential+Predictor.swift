@@ -10,7 +10,8 @@ extension Sequential {
   ///
   /// - Parameters:
   ///   - maximumBatch: samples that a layer of your own sees at once, at most; 64 by default. Other layers take any number.
-  ///   - threads: threads that share a large batch; nil: as many as processors, at most 8.
+  ///   - threads: threads that share a large batch or, where that saves time, the wide layers of a small one; nil: as many
+  ///     as processors, at most 8. Between calls that follow each other within 50 µs they wait awake; 1: there are none.
   ///   - folding: whether batch normalization is folded; `.required` by default.
   ///   - tolerance: largest difference from the model's outputs, relative to the largest of them, that folding may make
   ///     on the probe; nil: 32 units in the last place for the root of each product's depth, summed (1.8e-4 for
