@@ -11,17 +11,21 @@ extension BenchmarkSuites {
   /// can. With `data` the pixels are those of its test images. BLAS and the predictor have as many threads as there are
   /// processors, at most 8.
   ///
+  /// Last come few samples of a wide network, whose weights are what takes the time: a team shares their columns.
+  ///
   /// - Throws: `DatasetError` where there are no such images, `ModelError` where they are of another size.
   public func inference() throws {
     let images = try data.map { try $0.load().test }
     if let images, images.height * images.width != 784 {
       throw ModelError.argument(name: "data", problem: "must have images of 28×28 pixels")
     }
+    let widths = [784, 128, 64, 10]
     for batch in isQuick ? [1, 32, 256] : [1, 8, 32, 256, 10_000] {
-      try inference(batch, images.map { .images($0) } ?? .pixels, as: Float.self)
-      try inference(batch, .normal, as: Float.self)
+      try inference(widths, batch, images.map { .images($0) } ?? .pixels, as: Float.self)
+      try inference(widths, batch, .normal, as: Float.self)
     }
-    try inference(32, .normal, as: Double.self)
+    try inference(widths, 32, .normal, as: Double.self)
+    for batch in [1, 8] { try inference([784, 1024, 1024, 1024, 10], batch, .normal, as: Float.self) }
   }
 
   private enum InferenceInputs {
@@ -39,12 +43,12 @@ extension BenchmarkSuites {
   }
 
   private func inference<Scalar: NetworkScalar>(
-    _ batch: Int, _ inputs: InferenceInputs, as type: Scalar.Type
+    _ widths: [Int], _ batch: Int, _ inputs: InferenceInputs, as type: Scalar.Type
   ) throws {
     let inputsName = name(of: inputs)
+    let shape = widths.map(String.init).joined(separator: "-")
     let kernels = try Scalar.kernels()
     let threads = team
-    let widths = [784, 128, 64, 10]
     let model = try InferenceNetwork<Scalar>.model(widths)
     let predictor = try model.predictor(threads: threads)
     BLAS.prepare()
@@ -74,7 +78,7 @@ extension BenchmarkSuites {
         // A rounding for each term of each sum on the way; deviations of about 1 magnify them by less than 8.
         var row = BenchmarkRow(
           suite: "inference",
-          name: "784-128-64-10 relu, bn after, batch \(batch), \(inputsName), \(Scalar.precisionName)",
+          name: "\(shape) relu, bn after, batch \(batch), \(inputsName), \(Scalar.precisionName)",
           variant: variant, threads: threads, timing: timing, maxError: error,
           bound: 8 * Double(widths.reduce(0, +)) * Double(Scalar.ulpOfOne))
         row.imagesPerSecond = Double(batch) / timing.median * 1e6
@@ -88,6 +92,8 @@ extension BenchmarkSuites {
       }
       // Made before: in generic code their types are looked up at run time, which callers of one precision do not pay.
       let (inputs, outputs) = (UnsafeBufferPointer(x.elements), network.output.elements)
+      // It finds out in its first calls whether a team answers them sooner, while BLAS's threads still wait for more.
+      _ = Timing(seconds: 0.1) { try? predictor.predict(inputs, into: outputs) }
       let lamina = try row("lamina", threads: threads) { try predictor.predict(inputs, into: outputs) }
       try report(variants: [naive, unfused, lamina])
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Inference of 784-128-64-10 with ReLU, batch normalization folded away, in one of Lamina's peers.
+"""Inference of a dense network with ReLU, batch normalization folded away, in one of Lamina's peers.
 
-usage: inference.py onnxruntime|torch THREADS BATCH…
+usage: inference.py onnxruntime|torch THREADS WIDTHS BATCH…        for instance: inference.py torch 2 784-128-64-10 1 32
 
 Answers with {"BATCH": microseconds of a call, …}; the call from Python is part of it.
 """
@@ -11,12 +11,12 @@ import sys
 from serve import median_time, pin, serve
 
 peer, threads = sys.argv[1], int(sys.argv[2])
-batches = [int(batch) for batch in sys.argv[3:]]
+WIDTHS = [int(width) for width in sys.argv[3].split("-")]
+batches = [int(batch) for batch in sys.argv[4:]]
 pin(threads)
 
 import numpy as np
 
-WIDTHS = [784, 128, 64, 10]
 random = np.random.default_rng(0)
 kernels = [
     (random.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32) for shape in zip(WIDTHS, WIDTHS[1:])
