@@ -12,8 +12,8 @@ extension PredictionJob {
   /// `member`'s part of all steps.
   ///
   /// Wide products are shared, and what follows them column by column; the rest is member 0's. All wait for each other
-  /// where one reads what another wrote.
-  @inline(__always)
+  /// where one reads what another wrote. Apart from `performWork`, whose own way is to stay in one piece.
+  @inline(never)
   func shareColumns(_ member: Int, _ team: WorkerTeam) {
     if member > 0, callersProcessor >= 0 { leaveCallersProcessor() }
     let block = sharedBlock(member)
@@ -38,7 +38,7 @@ extension PredictionJob {
       }
       if isShared {
         let columns = Self.columns(of: member, sharing: step.outputColumns, members: members)
-        if !columns.isEmpty { run(step, of: block, isFirst: index == 0, columns: columns) }
+        if !columns.isEmpty { run(step, of: block, columns: columns) }
       } else if member == 0 {
         run(step, of: block, isFirst: index == 0)
       }

@@ -111,16 +111,45 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     }
   }
 
-  /// All steps for `count` samples from `first`.
+  /// All steps for `count` samples from `first`; in one piece, where a call of each step would count references.
   @inline(__always)
   private func runBlock(
     _ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
   ) {
-    let block = block(first, count, converting: scratch, activations: scratch + convertedScalars, imageRows)
-    for index in 0..<stepCount { run(program.steps[index], of: block, isFirst: index == 0) }
+    let program = program
+    let activations = scratch + convertedScalars
+    let images = blockImages(first, count, imageRows)
+    let (input, inputStride) = images.isWhole ? (scratch, 0) : blockInput(first, count, scratch)
+    @inline(__always)
+    func base(_ place: InferenceStep<Scalar>.Place) -> UnsafeMutablePointer<Scalar> {
+      switch place {
+      case .input: input
+      case .scratch(let index): activations + index * program.scratchScalars
+      case .output: output + first * program.outputCount
+      }
+    }
+    for index in 0..<stepCount {
+      let step = program.steps[index]
+      let x = MatrixView(
+        base: base(step.source), rows: count * step.inputRows, columns: step.inputColumns,
+        stride: step.source == .input && step.inputRows == 1 ? inputStride : step.inputStride)
+      let y = MatrixView(
+        base: base(step.destination), rows: count * step.outputRows, columns: step.outputColumns,
+        stride: step.outputStride)
+      if index == 0, images.samples != 0, let weights = step.weights {
+        multiply(x, weights, images, into: y)
+        finishDense(step, y)
+        continue
+      }
+      run(
+        step, x, y,
+        shortcut: MatrixView(
+          base: base(step.shortcut), rows: x.rows, columns: x.columns,
+          stride: step.shortcut == .input && step.inputRows == 1 ? inputStride : step.shortcutStride))
+    }
   }
 
-  /// A block of samples and where its matrices lie.
+  /// A block of samples that members share by columns, and where its matrices lie.
   struct Block {
     let count: Int
     let input: UnsafeMutablePointer<Scalar>
@@ -130,25 +159,16 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     let images: BlockImages
   }
 
-  /// The block that member `member` sees of a call that shares columns: activations lie in one place, inputs that are
-  /// converted, and images, in one of each member's own.
+  /// The block that `member` sees: activations lie in one place, inputs that are converted, and images, in one of each
+  /// member's own.
   @inline(__always)
   func sharedBlock(_ member: Int) -> Block {
-    block(
-      0, samples, converting: scratch.baseAddress + member * scratchPerMember,
-      activations: scratch.baseAddress + convertedScalars, imageRows.baseAddress + member * imageBytesPerMember)
-  }
-
-  @inline(__always)
-  private func block(
-    _ first: Int, _ count: Int, converting scratch: UnsafeMutablePointer<Scalar>,
-    activations: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
-  ) -> Block {
-    let images = blockImages(first, count, imageRows)
-    let (input, inputStride) = images.isWhole ? (scratch, 0) : blockInput(first, count, scratch)
+    let converted = scratch.baseAddress + member * scratchPerMember
+    let images = blockImages(0, samples, imageRows.baseAddress + member * imageBytesPerMember)
+    let (input, inputStride) = images.isWhole ? (converted, 0) : blockInput(0, samples, converted)
     return Block(
-      count: count, input: input, inputStride: inputStride, activations: activations,
-      output: output + first * program.outputCount, images: images)
+      count: samples, input: input, inputStride: inputStride, activations: scratch.baseAddress + convertedScalars,
+      output: output, images: images)
   }
 
   /// Where a step's matrix begins.
@@ -161,31 +181,47 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     }
   }
 
-  /// A step for all samples of `block`, or for `columns` of its output where each follows from a product's inputs or from
-  /// the same column.
+  /// A step for all samples of `block`.
   @inline(__always)
-  func run(_ step: InferenceStep<Scalar>, of block: Block, isFirst: Bool, columns: Range<Int>? = nil) {
-    let x = MatrixView(
-      base: base(step.source, block), rows: block.count * step.inputRows, columns: step.inputColumns,
-      stride: step.source == .input && step.inputRows == 1 ? block.inputStride : step.inputStride)
-    let y = MatrixView(
-      base: base(step.destination, block), rows: block.count * step.outputRows, columns: step.outputColumns,
-      stride: step.outputStride)
-    func shortcut() -> MatrixView<Scalar> {
-      MatrixView(
-        base: base(step.shortcut, block), rows: x.rows, columns: x.columns,
-        stride: step.shortcut == .input && step.inputRows == 1 ? block.inputStride : step.shortcutStride)
-    }
-    if let columns {
-      run(
-        step.columns(columns), step.kind == .dense ? x : x.columns(columns), y.columns(columns),
-        shortcut: shortcut().columns(columns))
-    } else if isFirst, block.images.samples != 0, let weights = step.weights {
+  func run(_ step: InferenceStep<Scalar>, of block: Block, isFirst: Bool) {
+    let (x, y) = (input(of: step, block), output(of: step, block))
+    if isFirst, block.images.samples != 0, let weights = step.weights {
       multiply(x, weights, block.images, into: y)
       finishDense(step, y)
     } else {
-      run(step, x, y, shortcut: shortcut())
+      run(step, x, y, shortcut: shortcut(of: step, block))
     }
+  }
+
+  /// The same for some columns of its output, where each follows from a product's inputs or from the same column.
+  @inline(__always)
+  func run(_ step: InferenceStep<Scalar>, of block: Block, columns: Range<Int>) {
+    let (x, y) = (input(of: step, block), output(of: step, block))
+    run(
+      step.columns(columns), step.kind == .dense ? x : x.columns(columns), y.columns(columns),
+      shortcut: shortcut(of: step, block).columns(columns))
+  }
+
+  @inline(__always)
+  private func input(of step: InferenceStep<Scalar>, _ block: Block) -> MatrixView<Scalar> {
+    MatrixView(
+      base: base(step.source, block), rows: block.count * step.inputRows, columns: step.inputColumns,
+      stride: step.source == .input && step.inputRows == 1 ? block.inputStride : step.inputStride)
+  }
+
+  @inline(__always)
+  private func output(of step: InferenceStep<Scalar>, _ block: Block) -> MatrixView<Scalar> {
+    MatrixView(
+      base: base(step.destination, block), rows: block.count * step.outputRows, columns: step.outputColumns,
+      stride: step.outputStride)
+  }
+
+  /// What an addition adds to its input.
+  @inline(__always)
+  private func shortcut(of step: InferenceStep<Scalar>, _ block: Block) -> MatrixView<Scalar> {
+    MatrixView(
+      base: base(step.shortcut, block), rows: block.count * step.inputRows, columns: step.inputColumns,
+      stride: step.shortcut == .input && step.inputRows == 1 ? block.inputStride : step.shortcutStride)
   }
 
   /// The samples of a block that are bytes, the first in the lowest bit, where they lie, and what a byte counts.
