@@ -37,12 +37,12 @@ struct SharingChoiceTests {
   func pays() {
     var calls = Calls()
     #expect(calls.run(SharingChoice.firstCalls) == 0)
-    #expect(calls.run(10_000) == 10_000 - 2 * SharingChoice.firstCalls)
+    #expect(calls.run(50_000) > 50_000 - 20 * SharingChoice.firstCalls)
   }
 
   @Test("Where sharing takes longer it is tried ever less often")
   func doesNotPay() {
-    var calls = Calls(shared: 8_000)
+    var calls = Calls(plain: 3_500, shared: 4_000)
     let trial = SharingChoice.wakingCalls + SharingChoice.timedCalls
     #expect(calls.run(SharingChoice.firstCalls + trial + SharingChoice.leastPause) == trial)
     #expect(calls.run(trial + 2 * SharingChoice.leastPause) == trial)
@@ -82,7 +82,7 @@ struct SharingChoiceTests {
   func contention() {
     var calls = Calls(outageInterval: 600)
     calls.run(100_000)
-    #expect(calls.run(1_000_000) < 20_000)
+    #expect(calls.run(1_000_000) < 40_000)
   }
 
   @Test("An interruption now and then does not end sharing for long")

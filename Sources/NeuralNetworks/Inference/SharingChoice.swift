@@ -18,8 +18,8 @@ struct SharingChoice {
   static let firstCalls = 16
   /// Calls of a trial that are timed, after so many or so long that the team is awake and has its weights at hand, ns.
   static let timedCalls = 32
-  static let wakingCalls = 256
-  static let waking = 2_000_000.0
+  static let wakingCalls = 1_024
+  static let waking = 5_000_000.0
   /// What a trial may cost beside twice the time of its calls without sharing, ns.
   static let allowance = 1_000_000.0
   /// Calls that are shared, or their time, ns, before it is looked whether they still take less; and calls before the time
