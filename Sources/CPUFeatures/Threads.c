@@ -18,31 +18,23 @@
 #endif
 
 #if defined(__linux__)
-// A set of processors, and its size in bytes.
-typedef struct { cpu_set_t *set; size_t size; } Processors;
+// A set of processors, four times as many as kernels are built for; in place, because members of a team allocate nothing.
+enum { mostProcessors = 1 << 15, setSize = mostProcessors / 8 };
+typedef union { cpu_set_t set; char bytes[setSize]; } Processors;
 
-// Those that this thread may use; the set is NULL where that cannot be asked.
-static Processors allowedProcessors(void) {
-  // The kernel refuses a mask shorter than its own.
-  for (int processors = 1024; processors <= 1 << 20; processors *= 4) {
-    Processors allowed = {CPU_ALLOC(processors), CPU_ALLOC_SIZE(processors)};
-    if (!allowed.set) break;
-    if (sched_getaffinity(0, allowed.size, allowed.set) == 0) return allowed;
-    int error = errno;
-    CPU_FREE(allowed.set);
-    if (error != EINVAL) break;
-  }
-  return (Processors){NULL, 0};
+// Writes those that this thread may use; returns 0 where that cannot be asked.
+static int findAllowedProcessors(Processors *allowed) {
+  return sched_getaffinity(0, setSize, &allowed->set) == 0;
 }
 
 // The processor that comes `distance` places after this thread's among those of `allowed`, from the first again after the
 // last; -1 where there is no other or this thread's is not known.
-static int processorAfterOwn(Processors allowed, int distance) {
-  int own = sched_getcpu(), end = (int)(8 * allowed.size);
-  if (own < 0 || own >= end || CPU_COUNT_S(allowed.size, allowed.set) < 2) return -1;
+static int processorAfterOwn(const Processors *allowed, int distance) {
+  int own = sched_getcpu();
+  if (own < 0 || own >= mostProcessors || CPU_COUNT_S(setSize, &allowed->set) < 2) return -1;
   int processor = own;
   for (int left = distance; left > 0; left -= 1) {
-    do { processor = (processor + 1) % end; } while (!CPU_ISSET_S(processor, allowed.size, allowed.set));
+    do { processor = (processor + 1) % mostProcessors; } while (!CPU_ISSET_S(processor, setSize, &allowed->set));
   }
   return processor == own ? -1 : processor;
 }
@@ -51,57 +43,28 @@ static int processorAfterOwn(Processors allowed, int distance) {
 // Sends `thread` to the processor `distance` places after this one's; from there it may go to any, as before.
 static void sendElsewhere(pthread_t thread, int distance) {
 #if defined(__linux__)
-  Processors allowed = allowedProcessors();
-  if (!allowed.set) return;
-  int processor = processorAfterOwn(allowed, distance);
-  cpu_set_t *only = processor < 0 ? NULL : CPU_ALLOC(8 * (int)allowed.size);
-  if (only) {
-    CPU_ZERO_S(allowed.size, only);
-    CPU_SET_S(processor, allowed.size, only);
-    // What the system refuses leaves the thread where it is.
-    if (pthread_setaffinity_np(thread, allowed.size, only) == 0) {
-      pthread_setaffinity_np(thread, allowed.size, allowed.set);
-    }
-    CPU_FREE(only);
+  Processors allowed, only;
+  if (!findAllowedProcessors(&allowed)) return;
+  int processor = processorAfterOwn(&allowed, distance);
+  if (processor < 0) return;
+  CPU_ZERO_S(setSize, &only.set);
+  CPU_SET_S(processor, setSize, &only.set);
+  // What the system refuses leaves the thread where it is.
+  if (pthread_setaffinity_np(thread, setSize, &only.set) == 0) {
+    pthread_setaffinity_np(thread, setSize, &allowed.set);
   }
-  CPU_FREE(allowed.set);
 #else
   (void)thread, (void)distance;
 #endif
 }
 
-int lamina_leave_processor(const int32_t *taken, int count) {
-  int moved = 0;
-#if defined(__linux__)
-  // On the stack: a team's members allocate nothing.
-  enum { processors = 1 << 15, size = processors / 8 };
-  union { cpu_set_t set; char bytes[size]; } allowed, only;
-  int own = sched_getcpu();
-  if (own < 0 || own >= processors || sched_getaffinity(0, size, &allowed.set) != 0) return 0;
-  for (int step = 1; step < processors && !moved; step += 1) {
-    int processor = (own + step) % processors, isTaken = !CPU_ISSET_S(processor, size, &allowed.set);
-    for (int i = 0; i < count && !isTaken; i += 1) isTaken = taken[i] == processor;
-    if (isTaken) continue;
-    CPU_ZERO_S(size, &only.set);
-    CPU_SET_S(processor, size, &only.set);
-    if (sched_setaffinity(0, size, &only.set) != 0) break;
-    sched_setaffinity(0, size, &allowed.set);
-    moved = 1;
-  }
-#else
-  (void)taken, (void)count;
-#endif
-  return moved;
-}
+void lamina_leave_processor(int distance) { sendElsewhere(pthread_self(), distance); }
 
 int lamina_affinity_processors(void) {
   int count = 0;
 #if defined(__linux__)
-  Processors allowed = allowedProcessors();
-  if (allowed.set) {
-    count = CPU_COUNT_S(allowed.size, allowed.set);
-    CPU_FREE(allowed.set);
-  }
+  Processors allowed;
+  if (findAllowedProcessors(&allowed)) count = CPU_COUNT_S(setSize, &allowed.set);
 #endif
   return count;
 }

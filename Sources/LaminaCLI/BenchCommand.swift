@@ -12,8 +12,8 @@ struct BenchCommand: ParsableCommand {
       gemm: products of a layer's shapes. batchnorm: batch normalization with ReLU, and what each of its options \
       costs beside plain. dense: one layer, forward and \
       backward. step: training the network that the flags describe. inference: answers of 784-128-64-10 by batch, \
-      and of a wide network to few samples. optimizers: updates, dropout, activations, elementary functions and losses. all: all of them; unless --quick \
-      is given, also the series of --sweep.
+      and of a wide network to few samples. optimizers: updates, dropout, activations, elementary functions and \
+      losses. all: all of them; unless --quick is given, also the series of --sweep.
 
       Variants: naive is textbook loops on one thread; unfused is one call of BLAS for each product, on --threads \
       threads, and one pass over memory for each other operation; lamina. The bound is measured on the spot: the \

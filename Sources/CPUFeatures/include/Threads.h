@@ -23,10 +23,10 @@ void lamina_thread_join(uintptr_t thread);
 
 /// The processor that this thread is on, or -1 where that cannot be asked. A few nanoseconds.
 int lamina_current_processor(void);
-/// Moves this thread to the next processor of its affinity mask that is none of `taken`; from there it may go to any.
+/// Moves this thread to the processor `distance` places after its own in the affinity mask; from there it may go to any.
 ///
-/// Returns 1, or 0 where there is none or the system refuses. Some ten microseconds.
-int lamina_leave_processor(const int32_t *taken, int count);
+/// Some ten microseconds; does nothing where there is no other or the system refuses.
+void lamina_leave_processor(int distance);
 /// Lets another thread that waits for this processor run.
 void lamina_yield(void);
 /// Nanoseconds of a clock that only runs forward.

@@ -15,7 +15,10 @@ extension PredictionJob {
   /// where one reads what another wrote. Apart from `performWork`, whose own way is to stay in one piece.
   @inline(never)
   func shareColumns(_ member: Int, _ team: WorkerTeam) {
-    if member > 0, callersProcessor >= 0 { leaveCallersProcessor() }
+    // A thread that was asleep often wakes on the processor of the one that woke it, though another is idle.
+    if member > 0, callersProcessor >= 0, callersProcessor == lamina_current_processor() {
+      lamina_leave_processor(Int32(member))
+    }
     let block = sharedBlock(member)
     /// Whether the step before was shared, and its output.
     var (wasShared, rows, width) = (false, 0, 0)
@@ -44,13 +47,6 @@ extension PredictionJob {
       }
       (wasShared, rows, width) = (isShared, step.outputRows, step.outputColumns)
     }
-  }
-
-  /// A thread that was asleep often wakes on the processor of the one that woke it, though another is idle.
-  @inline(never)
-  private func leaveCallersProcessor() {
-    guard lamina_current_processor() == callersProcessor else { return }
-    withUnsafePointer(to: callersProcessor) { _ = lamina_leave_processor($0, 1) }
   }
 
   /// The columns of a matrix of `width` that are `member`'s.

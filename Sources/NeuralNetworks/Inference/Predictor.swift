@@ -14,8 +14,9 @@ import LinearAlgebra
 /// much as calls have ever run at once. A large batch is shared among the predictor's own threads; of a small one the
 /// columns of wide layers are, where calls follow each other closely, one at a time, and trying shows that it saves time.
 /// Other calls are computed on the caller's thread, and so are all while another call has those threads. An output's bits
-/// depend on its sample and the instruction set alone: not on the batch it comes in, nor on threads. (Layers of your own excepted: they see up to
-/// `maximumBatch` samples at once, on the caller's thread, and must bear being called from several.)
+/// depend on its sample and the instruction set alone: not on the batch it comes in, nor on threads. (Layers of your own
+/// excepted: they see up to `maximumBatch` samples at once, on the caller's thread, and must bear being called from
+/// several.)
 ///
 /// With AVX-512 VNNI a first layer of 48 units or more multiplies images as bytes, exactly: those given as bytes without
 /// an offset, and samples of `Float` that consist of bytes over 255.

@@ -77,11 +77,14 @@ final class WorkerTeam: @unchecked Sendable {
     let mode = lamina_flush_subnormals()
     defer { lamina_restore_float_mode(mode) }
     guard size > 1 else { return job.work(member: 0) }
-    shared.kind = type(of: job)
-    shared.job = job.address
-    barrier.wait(0)
-    job.work(member: 0)
-    barrier.wait(0)
+    // A local job could otherwise end with this member's share of it.
+    withExtendedLifetime(job) {
+      shared.kind = type(of: job)
+      shared.job = job.address
+      barrier.wait(0)
+      job.work(member: 0)
+      barrier.wait(0)
+    }
   }
 
   /// Holds `member` until all have called it.
