@@ -21,7 +21,93 @@ LAM_INLINE void lam_set_block_column(lam_row_block *block, int64_t column, lam_v
   lam_store(block->element + column * LAM_SIDE, v);
 }
 
-/// `rows` ≤ lanes rows of `columns` ≤ 32 elements into the block; lanes without a row are 0.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+
+// A mask takes several instructions a row here: a quarter of a vector of columns is turned round at a time, the last
+// quarter such that it ends with the columns, and a block that is not whole goes by way of one that is.
+
+typedef lam_scalar lam_quarter __attribute__((ext_vector_type(LAM_WIDTH)));
+LAM_INLINE lam_quarter lam_load_quarter(const lam_scalar *p) {
+  lam_quarter quarter;
+  __builtin_memcpy(&quarter, p, sizeof quarter);
+  return quarter;
+}
+LAM_INLINE void lam_store_quarter(lam_scalar *p, lam_quarter quarter) { __builtin_memcpy(p, &quarter, sizeof quarter); }
+
+/// A whole block of at least a quarter's columns: rows i, i + WIDTH, … are the quarters of a vector.
+LAM_INLINE void lam_load_whole_rows(lam_row_block *block, const lam_scalar *x, int64_t stride, int64_t columns) {
+#pragma clang loop unroll(disable)
+  for (int64_t next = 0; next < columns; next += LAM_WIDTH) {
+    const int64_t first = next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+    lam_vector rows[LAM_WIDTH];
+    LAM_UNROLL for (int i = 0; i < LAM_WIDTH; ++i) {
+      const lam_scalar *p = x + i * stride + first;
+      const int64_t step = LAM_WIDTH * stride;
+      rows[i].lo.lo = lam_load_quarter(p);
+      rows[i].lo.hi = lam_load_quarter(p + step);
+      rows[i].hi.lo = lam_load_quarter(p + 2 * step);
+      rows[i].hi.hi = lam_load_quarter(p + 3 * step);
+    }
+    lam_exchange_in_quarters(rows);
+    LAM_UNROLL for (int i = 0; i < LAM_WIDTH; ++i) lam_set_block_column(block, first + i, rows[i]);
+  }
+}
+LAM_INLINE void lam_store_whole_rows(const lam_row_block *block, lam_scalar *x, int64_t stride, int64_t columns) {
+#pragma clang loop unroll(disable)
+  for (int64_t next = 0; next < columns; next += LAM_WIDTH) {
+    const int64_t first = next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+    lam_vector rows[LAM_WIDTH];
+    LAM_UNROLL for (int i = 0; i < LAM_WIDTH; ++i) rows[i] = lam_block_column(block, first + i);
+    lam_exchange_in_quarters(rows);
+    LAM_UNROLL for (int i = 0; i < LAM_WIDTH; ++i) {
+      lam_scalar *p = x + i * stride + first;
+      const int64_t step = LAM_WIDTH * stride;
+      lam_store_quarter(p, rows[i].lo.lo);
+      lam_store_quarter(p + step, rows[i].lo.hi);
+      lam_store_quarter(p + 2 * step, rows[i].hi.lo);
+      lam_store_quarter(p + 3 * step, rows[i].hi.hi);
+    }
+  }
+}
+
+/// A row of a block that is not whole, or has fewer columns than a quarter.
+LAM_INLINE void lam_copy_row(const lam_scalar *from, lam_scalar *to, int64_t columns) {
+  if (columns < LAM_WIDTH) {
+    if (columns & 2) __builtin_memcpy(to, from, 2 * sizeof *to);
+    if (columns & 1) to[columns - 1] = from[columns - 1];
+    return;
+  }
+#pragma clang loop unroll(disable)
+  for (int64_t next = 0; next < columns; next += LAM_WIDTH) {
+    const int64_t first = next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+    lam_store_quarter(to + first, lam_load_quarter(from + first));
+  }
+}
+
+/// Of `rows` ≤ lanes rows of `columns` ≤ 32 elements the columns into the block; lanes without a row hold anything.
+LAM_INLINE void lam_load_rows(lam_row_block *block, const lam_scalar *x, int64_t stride, int64_t rows, int64_t columns) {
+  if (rows == LAM_SIDE && columns >= LAM_WIDTH) { lam_load_whole_rows(block, x, stride, columns); return; }
+  lam_row_block whole;
+#pragma clang loop unroll(disable)
+  for (int64_t i = 0; i < LAM_SIDE; ++i) {
+    lam_copy_row(x + (i < rows ? i : 0) * stride, whole.element + i * LAM_BLOCK_COLUMNS, columns);
+  }
+  lam_load_whole_rows(block, whole.element, LAM_BLOCK_COLUMNS, columns < LAM_WIDTH ? LAM_WIDTH : columns);
+}
+
+/// The block's first `rows` rows and `columns` columns to x.
+LAM_INLINE void lam_store_rows(const lam_row_block *block, lam_scalar *x, int64_t stride, int64_t rows,
+                               int64_t columns) {
+  if (rows == LAM_SIDE && columns >= LAM_WIDTH) { lam_store_whole_rows(block, x, stride, columns); return; }
+  lam_row_block whole;
+  lam_store_whole_rows(block, whole.element, LAM_BLOCK_COLUMNS, columns < LAM_WIDTH ? LAM_WIDTH : columns);
+#pragma clang loop unroll(disable)
+  for (int64_t i = 0; i < rows; ++i) lam_copy_row(whole.element + i * LAM_BLOCK_COLUMNS, x + i * stride, columns);
+}
+
+#else
+
+/// Of `rows` ≤ lanes rows of `columns` ≤ 32 elements the columns into the block; lanes without a row hold anything.
 LAM_INLINE void lam_load_rows(lam_row_block *block, const lam_scalar *x, int64_t stride, int64_t rows, int64_t columns) {
 #pragma clang loop unroll(disable)
   for (int64_t first = 0; first < columns; first += LAM_SIDE) {
@@ -62,6 +148,8 @@ LAM_INLINE void lam_store_rows(const lam_row_block *block, lam_scalar *x, int64_
     }
   }
 }
+
+#endif
 
 /// `count` ≤ lanes whole numbers as scalars, −1 in the other lanes.
 LAM_INLINE lam_vector lam_load_labels(const int32_t *p, int64_t count) {

@@ -64,43 +64,48 @@ typedef struct {
 #define LAM_QUARTERS(q) 4 * q, 4 * q + 1, 4 * q + 2, 4 * q + 3, 16 + 4 * q, 17 + 4 * q, 18 + 4 * q, 19 + 4 * q
 #endif
 #define LAM_GATHER_QUARTERS(q)                                                                               \
-  s->row[q * WIDTH + c].lo = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_QUARTERS(q));           \
-  s->row[q * WIDTH + c].hi = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_QUARTERS(q));
+  s->row[q * LAM_WIDTH + c].lo = __builtin_shufflevector(group[c], group[LAM_WIDTH + c], LAM_QUARTERS(q));   \
+  s->row[q * LAM_WIDTH + c].hi =                                                                             \
+    __builtin_shufflevector(group[2 * LAM_WIDTH + c], group[3 * LAM_WIDTH + c], LAM_QUARTERS(q));
 #endif
+
+/// Columns in a quarter of a vector, and so rows in a group.
+enum { LAM_WIDTH = LAM_SIDE / 4 };
+
+/// Each quarter of a group of rows transposed, a square of its own.
+LAM_INLINE void lam_exchange_in_quarters(lam_vector *group) {
+#ifdef LAMINA_DOUBLE
+  const lam_vector low = __builtin_shufflevector(group[0], group[1], LAM_PAIRS_LOW);
+  group[1] = __builtin_shufflevector(group[0], group[1], LAM_PAIRS_HIGH);
+  group[0] = low;
+#else
+  const lam_vector low0 = __builtin_shufflevector(group[0], group[1], LAM_ONES_LOW);
+  const lam_vector high0 = __builtin_shufflevector(group[0], group[1], LAM_ONES_HIGH);
+  const lam_vector low1 = __builtin_shufflevector(group[2], group[3], LAM_ONES_LOW);
+  const lam_vector high1 = __builtin_shufflevector(group[2], group[3], LAM_ONES_HIGH);
+  group[0] = __builtin_shufflevector(low0, low1, LAM_PAIRS_LOW);
+  group[1] = __builtin_shufflevector(low0, low1, LAM_PAIRS_HIGH);
+  group[2] = __builtin_shufflevector(high0, high1, LAM_PAIRS_LOW);
+  group[3] = __builtin_shufflevector(high0, high1, LAM_PAIRS_HIGH);
+#endif
+}
 
 /// The square transposed.
 LAM_INLINE void lam_exchange(lam_square *s) {
-  // Columns in a quarter of a vector, and so rows in a group.
-  enum { WIDTH = LAM_SIDE / 4 };
-  // Vector WIDTH·g + c: of each quarter's column c the rows of group g.
+  // Vector LAM_WIDTH·g + c: of each quarter's column c the rows of group g.
   lam_vector group[LAM_SIDE];
-#ifdef LAMINA_DOUBLE
-  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; i += 2) {
-    group[i] = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_PAIRS_LOW);
-    group[i + 1] = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_PAIRS_HIGH);
-  }
-#else
-  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; i += 4) {
-    lam_vector low0 = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_ONES_LOW);
-    lam_vector high0 = __builtin_shufflevector(s->row[i], s->row[i + 1], LAM_ONES_HIGH);
-    lam_vector low1 = __builtin_shufflevector(s->row[i + 2], s->row[i + 3], LAM_ONES_LOW);
-    lam_vector high1 = __builtin_shufflevector(s->row[i + 2], s->row[i + 3], LAM_ONES_HIGH);
-    group[i] = __builtin_shufflevector(low0, low1, LAM_PAIRS_LOW);
-    group[i + 1] = __builtin_shufflevector(low0, low1, LAM_PAIRS_HIGH);
-    group[i + 2] = __builtin_shufflevector(high0, high1, LAM_PAIRS_LOW);
-    group[i + 3] = __builtin_shufflevector(high0, high1, LAM_PAIRS_HIGH);
-  }
-#endif
-  _Pragma("clang loop unroll(full)") for (int c = 0; c < WIDTH; ++c) {
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) group[i] = s->row[i];
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; i += LAM_WIDTH) lam_exchange_in_quarters(group + i);
+  _Pragma("clang loop unroll(full)") for (int c = 0; c < LAM_WIDTH; ++c) {
 #ifdef __AVX512F__
-    lam_vector even0 = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_PARTS_EVEN);
-    lam_vector odd0 = __builtin_shufflevector(group[c], group[WIDTH + c], LAM_PARTS_ODD);
-    lam_vector even1 = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_PARTS_EVEN);
-    lam_vector odd1 = __builtin_shufflevector(group[2 * WIDTH + c], group[3 * WIDTH + c], LAM_PARTS_ODD);
+    lam_vector even0 = __builtin_shufflevector(group[c], group[LAM_WIDTH + c], LAM_PARTS_EVEN);
+    lam_vector odd0 = __builtin_shufflevector(group[c], group[LAM_WIDTH + c], LAM_PARTS_ODD);
+    lam_vector even1 = __builtin_shufflevector(group[2 * LAM_WIDTH + c], group[3 * LAM_WIDTH + c], LAM_PARTS_EVEN);
+    lam_vector odd1 = __builtin_shufflevector(group[2 * LAM_WIDTH + c], group[3 * LAM_WIDTH + c], LAM_PARTS_ODD);
     s->row[c] = __builtin_shufflevector(even0, even1, LAM_PARTS_EVEN);
-    s->row[WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_EVEN);
-    s->row[2 * WIDTH + c] = __builtin_shufflevector(even0, even1, LAM_PARTS_ODD);
-    s->row[3 * WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_ODD);
+    s->row[LAM_WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_EVEN);
+    s->row[2 * LAM_WIDTH + c] = __builtin_shufflevector(even0, even1, LAM_PARTS_ODD);
+    s->row[3 * LAM_WIDTH + c] = __builtin_shufflevector(odd0, odd1, LAM_PARTS_ODD);
 #else
     LAM_GATHER_QUARTERS(0)
     LAM_GATHER_QUARTERS(1)
