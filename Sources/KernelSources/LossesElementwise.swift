@@ -43,7 +43,7 @@ private func terms(_ kind: TermKind, _ x: Vector, _ t: Vector) -> (loss: Vector,
     let e = exponential(-lam_abs(x))
     // log(1 + e) loses a small e in the sum; the last term gives it back.
     let sum = one + e
-    let rest = logarithm(sum) - ((sum - one) - e) / sum
+    let rest = logarithm(ofNormal: sum) - ((sum - one) - e) / sum
     let sigmoid = lam_select_positive(x, one, e) / sum
     return (lam_select_equal(factor, Vector.zero, Vector.zero, factor * x) + rest, sigmoid - t)
   case .binaryProbabilities:
@@ -51,7 +51,7 @@ private func terms(_ kind: TermKind, _ x: Vector, _ t: Vector) -> (loss: Vector,
     let high = largestProbability
     let p = lam_min(lam_max(x, splat(low)), splat(high))
     let other = one - p
-    let loss = -(t * logarithm(p) + (one - t) * logarithm(other))
+    let loss = -(t * logarithm(ofNormal: p) + (one - t) * logarithm(ofNormal: other))
     return (loss, lam_select_within(x, low, high, (p - t) / (p * other)))
   case .squaredError:
     let difference = x - t

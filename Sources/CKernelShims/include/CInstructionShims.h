@@ -14,33 +14,65 @@ typedef unsigned short lam_native_mask;
 
 // MARK: Powers of two
 
-/// v·2^n for whole n; results below the normal range are rounded once, those above it are infinite.
-LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector n) {
+// A whole number n is held as the sum that rounded it, in whose low bits it stands ready to become an exponent: n and an
+// even number, so that halves are rounded as without it.
+
+/// The whole number n nearest to x·y, held for `lam_scale`.
+LAM_INLINE lam_vector lam_round_exponent(lam_vector x, lam_vector y) {
+  return lam_multiply_add(x, y, (lam_vector)(lam_scalar)(LAM_ROUNDING + 2 * LAM_BIAS));
+}
+/// n.
+LAM_INLINE lam_vector lam_exponent_value(lam_vector held) {
+  return held - (lam_vector)(lam_scalar)(LAM_ROUNDING + 2 * LAM_BIAS);
+}
+/// v·2ⁿ; results below the normal range are rounded once, those above it are infinite.
+LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector held) {
 #if defined(__AVX512F__)
-  return (lam_vector)LAM_512(scalef)((lam_native)v, (lam_native)n, (lam_native)v, (lam_native_mask)-1, 4);
+  const lam_native n = (lam_native)lam_exponent_value(held);
+  return (lam_vector)LAM_512(scalef)((lam_native)v, n, (lam_native)v, (lam_native_mask)-1, 4);
 #else
-  // In two steps: 2^n itself may be out of range.
-  const lam_vector half = (lam_vector)(lam_scalar)0.5;
-  const lam_vector one_bias = (lam_vector)(lam_scalar)(LAM_ROUNDING + LAM_BIAS);
-  const lam_vector two_biases = (lam_vector)(lam_scalar)(LAM_ROUNDING + 2 * LAM_BIAS);
-  const lam_integers first = (lam_integers)lam_multiply_add(n, half, one_bias) << LAM_MANTISSA_BITS;
-  const lam_integers both = (lam_integers)(n + two_biases) << LAM_MANTISSA_BITS;
+  // In two steps, for 2ⁿ itself may be out of range: half of n with one bias, and the rest with the other.
+  const lam_integers first = ((lam_integers)held >> 1) << LAM_MANTISSA_BITS;
+  const lam_integers both = (lam_integers)held << LAM_MANTISSA_BITS;
   return v * (lam_vector)first * (lam_vector)(both - first);
 #endif
 }
 
-/// The same for n < 64 (Double: 512).
-LAM_INLINE lam_vector lam_scale_below(lam_vector v, lam_vector n) {
-#if defined(__AVX512F__)
-  return lam_scale(v, n);
-#elif defined(LAMINA_DOUBLE)
-  return v * lam_power_of_two(n + (lam_vector)512.0) * (lam_vector)0x1p-512;
+// Powers that are kept in the normal range by 2^LAM_LIFT.
+#ifdef LAMINA_DOUBLE
+#define LAM_LIFT 513
+#define LAM_LIFTED(x) (lam_vector)(x##p513)
+#define LAM_LOWERED (lam_vector)0x1p-513
 #else
-  return v * lam_power_of_two(n + (lam_vector)64.0f) * (lam_vector)0x1p-64f;
+#define LAM_LIFT 65
+#define LAM_LIFTED(x) (lam_vector)(x##p65f)
+#define LAM_LOWERED (lam_vector)0x1p-65f
+#endif
+
+/// The whole number n nearest to x·y, below 62 (Double: 510), held for `lam_scale_low`.
+LAM_INLINE lam_vector lam_round_low_exponent(lam_vector x, lam_vector y) {
+  return lam_multiply_add(x, y, (lam_vector)(lam_scalar)(LAM_ROUNDING + LAM_BIAS + LAM_LIFT));
+}
+/// n.
+LAM_INLINE lam_vector lam_low_exponent_value(lam_vector held) {
+  return held - (lam_vector)(lam_scalar)(LAM_ROUNDING + LAM_BIAS + LAM_LIFT);
+}
+LAM_INLINE lam_vector lam_lifted_power(lam_vector held) {
+  return (lam_vector)((lam_integers)held << LAM_MANTISSA_BITS);
+}
+/// v·2ⁿ; results below the normal range are rounded once.
+LAM_INLINE lam_vector lam_scale_low(lam_vector v, lam_vector held) {
+#if defined(__AVX512F__)
+  const lam_native n = (lam_native)lam_low_exponent_value(held);
+  return (lam_vector)LAM_512(scalef)((lam_native)v, n, (lam_native)v, (lam_native_mask)-1, 4);
+#else
+  return v * lam_lifted_power(held) * LAM_LOWERED;
 #endif
 }
 
-// x = mantissa·2^exponent with mantissa in [¾, 1½), for positive finite x, subnormal too.
+// MARK: Mantissa and exponent
+
+// x = mantissa·2^exponent with mantissa in [¾, 1½), for positive x of the normal range.
 #if defined(__AVX512F__)
 #define LAM_FROM_THREE_QUARTERS 3
 #define LAM_NAN_IF_NEGATIVE 8
@@ -53,29 +85,42 @@ LAM_INLINE lam_vector lam_exponent(lam_vector x) {
   lam_native mantissa = (lam_native)lam_mantissa(x);
   return (lam_vector)whole - (lam_vector)LAM_512(getexp)(mantissa, mantissa, (lam_native_mask)-1, 4);
 }
-/// The logarithm y of x where x is positive and finite, what it must be elsewhere.
-///
-/// getexp and getmant have carried 0, ∞, NaN and negative numbers through already.
+// The instructions take what is below the normal range too, and carry 0, ∞, NaN and negative numbers through.
+LAM_INLINE lam_vector lam_normalized(lam_vector x) { return x; }
+LAM_INLINE lam_vector lam_normalized_exponent(lam_vector x, lam_vector exponent) { return exponent; }
 LAM_INLINE lam_vector lam_logarithm_ends(lam_vector x, lam_vector y) { return y; }
+LAM_INLINE lam_vector lam_keep_nan(lam_vector x, lam_vector y) { return y; }
 #else
 #ifdef LAMINA_DOUBLE
+typedef uint64_t lam_magnitudes __attribute__((ext_vector_type(8)));
 #define LAM_LEAST_NORMAL 0x1p-1022
 #else
+typedef uint32_t lam_magnitudes __attribute__((ext_vector_type(16)));
 #define LAM_LEAST_NORMAL 0x1p-126f
 #endif
+/// x's bits counted from those of ¾: above the mantissa's the exponent and its bias, which is not below 0 (AVX2 has no
+/// shift that keeps the sign of 64 bits).
+LAM_INLINE lam_magnitudes lam_bits_from_three_quarters(lam_vector x) {
+  const lam_vector low = (lam_vector)(lam_scalar)0.75, one = (lam_vector)(lam_scalar)1;
+  return (lam_magnitudes)x + ((lam_magnitudes)one - (lam_magnitudes)low);
+}
 LAM_INLINE lam_vector lam_mantissa(lam_vector x) {
-  const lam_integers low = (lam_integers)((lam_vector)(lam_scalar)0.75);
-  lam_vector normal = x < (lam_vector)LAM_LEAST_NORMAL ? x * (lam_vector)(lam_scalar)(1ll << LAM_MANTISSA_BITS) : x;
-  lam_integers e = ((lam_integers)normal - low) >> LAM_MANTISSA_BITS;
-  return (lam_vector)((lam_integers)normal - (e << LAM_MANTISSA_BITS));
+  const lam_vector low = (lam_vector)(lam_scalar)0.75;
+  const lam_magnitudes mask = ((lam_magnitudes)1 << LAM_MANTISSA_BITS) - 1;
+  return (lam_vector)((lam_bits_from_three_quarters(x) & mask) + (lam_magnitudes)low);
 }
 LAM_INLINE lam_vector lam_exponent(lam_vector x) {
-  const lam_integers low = (lam_integers)((lam_vector)(lam_scalar)0.75);
-  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING, least = (lam_vector)LAM_LEAST_NORMAL;
-  lam_vector normal = x < least ? x * (lam_vector)(lam_scalar)(1ll << LAM_MANTISSA_BITS) : x;
-  lam_vector shift = x < least ? (lam_vector)(lam_scalar)LAM_MANTISSA_BITS : (lam_vector)(lam_scalar)0;
-  lam_integers e = ((lam_integers)normal - low) >> LAM_MANTISSA_BITS;
-  return ((lam_vector)(e + (lam_integers)magic) - magic) - shift;
+  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING, biased = (lam_vector)(lam_scalar)(LAM_ROUNDING + LAM_BIAS);
+  return (lam_vector)((lam_bits_from_three_quarters(x) >> LAM_MANTISSA_BITS) + (lam_magnitudes)magic) - biased;
+}
+/// x, or where that is below the normal range a multiple of it that is not.
+LAM_INLINE lam_vector lam_normalized(lam_vector x) {
+  return x < (lam_vector)LAM_LEAST_NORMAL ? x * (lam_vector)(lam_scalar)(1ll << LAM_MANTISSA_BITS) : x;
+}
+/// The exponent of x from that of x normalized.
+LAM_INLINE lam_vector lam_normalized_exponent(lam_vector x, lam_vector exponent) {
+  const lam_vector none = (lam_vector)(lam_scalar)0, shift = (lam_vector)(lam_scalar)LAM_MANTISSA_BITS;
+  return exponent - (x < (lam_vector)LAM_LEAST_NORMAL ? shift : none);
 }
 /// The logarithm y of x where x is positive and finite, what it must be elsewhere.
 LAM_INLINE lam_vector lam_logarithm_ends(lam_vector x, lam_vector y) {
@@ -85,6 +130,8 @@ LAM_INLINE lam_vector lam_logarithm_ends(lam_vector x, lam_vector y) {
   y = x < zero ? (lam_vector)(lam_scalar)__builtin_nan("") : y;
   return x == zero ? -infinity : y;
 }
+/// y, or NaN where x is.
+LAM_INLINE lam_vector lam_keep_nan(lam_vector x, lam_vector y) { return y + (x - x); }
 #endif
 
 // MARK: Reciprocals
@@ -115,6 +162,15 @@ LAM_INLINE lam_vector lam_reciprocal(lam_vector x) {
   return lam_multiply_add(y, lam_multiply_add(-x, y, (lam_vector)(lam_scalar)1), y);
 #else
   return (lam_vector)(lam_scalar)1 / x;
+#endif
+}
+
+/// 2/(v·2ⁿ + 1) for 0 < v < 2.
+LAM_INLINE lam_vector lam_two_by_one_and_scaled(lam_vector v, lam_vector held) {
+#if defined(__AVX512F__)
+  return (lam_vector)(lam_scalar)2 * lam_reciprocal(lam_scale_low(v, held) + (lam_vector)(lam_scalar)1);
+#else
+  return LAM_LIFTED(0x2) / lam_multiply_add(v, lam_lifted_power(held), LAM_LIFTED(0x1));
 #endif
 }
 
