@@ -8,7 +8,7 @@ import LinearAlgebra
 /// the bits depend neither on the team nor on how the work is shared. A ReLU leaves one bit an element for the gradient.
 ///
 /// Cost: forward reads x twice and writes y, backward reads x and dy twice and writes dx; where a member's rows take up to
-/// 4 MiB, the second reading begins with those that its cache still holds. What 32 MiB do not hold is written past the caches.
+/// 4 MiB, the second reading begins with those that its cache still holds. What 24 MiB do not hold is written past the caches.
 public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
   let rows: Int
   let columns: Int
@@ -38,8 +38,9 @@ public final class SharedNormalization<Scalar: NetworkScalar>: TeamJob {
 
   /// Elements below which one thread is faster than a team: handing work over takes about a third of a microsecond.
   private static var smallest: Int { 8192 }
-  /// Bytes read and written beyond which results go past the caches: what a third-level cache holds.
-  private static var cachedBytes: Int { 32 << 20 }
+  /// Bytes read and written beyond which results go past the caches: what a third-level cache of 32 MiB holds beside what
+  /// else is in use (of 32 MiB read and written it kept so little that this took twice as long).
+  private static var cachedBytes: Int { 24 << 20 }
   // Which vector is where.
   private static var scratchVectors: Int { 3 }
   private static var vectorCount: Int { 10 }
