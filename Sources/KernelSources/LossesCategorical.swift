@@ -15,10 +15,10 @@ func sparseCategoricalFromLogits(
     : sparseCategoricalOfRows(x, labels, weights, gradient, scale)
 }
 
-/// How many of the first `count` lanes have their maximum at the label, and a sum that is a number.
+/// How many of the first `count` lanes have their maximum at the label, and in `x`, NaN where the loss is, a number.
 @inline(__always)
-private func hits(_ place: Vector, _ label: Vector, _ sum: Vector, _ count: Int) -> Int {
-  let number = lam_select_equal(sum, sum, splat(1), Vector.zero)
+private func hits(_ place: Vector, _ label: Vector, _ x: Vector, _ count: Int) -> Int {
+  let number = lam_select_equal(x, x, splat(1), Vector.zero)
   let bits = lam_bits_above(lam_select_equal(place, label, number, Vector.zero), 0)
   return (bits & ((1 << UInt32(count)) - 1)).nonzeroBitCount
 }

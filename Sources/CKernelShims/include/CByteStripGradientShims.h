@@ -30,18 +30,6 @@ LAM_BYTES_INLINE uint64_t lam_groups_of_block(const uint8_t *occupied, int64_t g
   return groups < 64 ? left & (((uint64_t)1 << groups) - 1) : left;
 }
 
-/// Four rows of a strip in each of four vectors, as `lam_load_strip` has them, from a vector of rows for each column.
-LAM_BYTES_INLINE void lam_transpose_strip(const lam_vector column[4], lam_vector row[4]) {
-  const lam_vector low01 = __builtin_shufflevector(column[0], column[1], LAM_ONES_LOW);
-  const lam_vector high01 = __builtin_shufflevector(column[0], column[1], LAM_ONES_HIGH);
-  const lam_vector low23 = __builtin_shufflevector(column[2], column[3], LAM_ONES_LOW);
-  const lam_vector high23 = __builtin_shufflevector(column[2], column[3], LAM_ONES_HIGH);
-  row[0] = __builtin_shufflevector(low01, low23, LAM_PAIRS_LOW);
-  row[1] = __builtin_shufflevector(low01, low23, LAM_PAIRS_HIGH);
-  row[2] = __builtin_shufflevector(high01, high23, LAM_PAIRS_LOW);
-  row[3] = __builtin_shufflevector(high01, high23, LAM_PAIRS_HIGH);
-}
-
 /// The gradient of sixteen rows from `k` on, a multiple of 16, and the columns of strip `strip` of z, four rows a vector.
 LAM_BYTES_INLINE void lam_gradient_of_strip(const lam_byte_columns *x, int64_t k, const int8_t *z, int64_t groups,
                                             lam_vector unit, int64_t strip, bool leaves_out, lam_vector gradient[4]) {
@@ -56,14 +44,14 @@ LAM_BYTES_INLINE void lam_gradient_of_strip(const lam_byte_columns *x, int64_t k
   } else {
     for (int64_t g = 0; g < groups; ++g) lam_add_strip_group(&sums, from + g * 64, z + g * LAM_GROUP_BYTES);
   }
-  lam_vector column[4];
   LAM_UNROLL for (int c = 0; c < 4; ++c) {
     const lam_vector of_column = (lam_vector)unit[strip * 4 + c];
-    column[c] = groups <= LAM_FEW_GROUPS
+    gradient[c] = groups <= LAM_FEW_GROUPS
                     ? lam_value_of_few(sums.at[c], of_column, of_column * (lam_vector)65536.0f)
                     : lam_value_of_sums(sums.at[c], of_column);
   }
-  lam_transpose_strip(column, gradient);
+  // From a vector of rows for each column to four rows in each vector, as `lam_load_strip` has them.
+  lam_exchange_in_quarters(gradient);
 }
 
 LAM_BYTES_INLINE void lam_ask_for_four(lam_line_requests *requests) {

@@ -206,20 +206,10 @@ LAM_INLINE lam_scalar lam_largest(lam_vector v) {
 #define LAM_SPLIT_MASK ((int32_t)0xFFFFF000)
 #endif
 
-/// The nearest integer, as a scalar; |x| must be far below 2^(mantissa bits).
-LAM_INLINE lam_vector lam_round(lam_vector x) {
-  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
-  return (x + magic) - magic;
-}
 /// The nearest integer to x·y, as a scalar; |x·y| must be far below 2^(mantissa bits).
 LAM_INLINE lam_vector lam_round_product(lam_vector x, lam_vector y) {
   const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
   return lam_multiply_add(x, y, magic) - magic;
-}
-/// The integer values that `n` holds, exactly.
-LAM_INLINE lam_integers lam_integers_of(lam_vector n) {
-  const lam_vector magic = (lam_vector)(lam_scalar)LAM_ROUNDING;
-  return (lam_integers)(n + magic) - (lam_integers)magic;
 }
 /// 2^n for whole n of a normal result.
 LAM_INLINE lam_vector lam_power_of_two(lam_vector n) {

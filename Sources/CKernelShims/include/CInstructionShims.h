@@ -14,6 +14,12 @@ typedef unsigned short lam_native_mask;
 
 // MARK: Powers of two
 
+#if defined(__AVX512F__)
+LAM_INLINE lam_vector lam_scale_by_whole(lam_vector v, lam_vector n) {
+  return (lam_vector)LAM_512(scalef)((lam_native)v, (lam_native)n, (lam_native)v, (lam_native_mask)-1, 4);
+}
+#endif
+
 // A whole number n is held as the sum that rounded it, in whose low bits it stands ready to become an exponent: n and an
 // even number, so that halves are rounded as without it.
 
@@ -28,8 +34,7 @@ LAM_INLINE lam_vector lam_exponent_value(lam_vector held) {
 /// v·2ⁿ; results below the normal range are rounded once, those above it are infinite.
 LAM_INLINE lam_vector lam_scale(lam_vector v, lam_vector held) {
 #if defined(__AVX512F__)
-  const lam_native n = (lam_native)lam_exponent_value(held);
-  return (lam_vector)LAM_512(scalef)((lam_native)v, n, (lam_native)v, (lam_native_mask)-1, 4);
+  return lam_scale_by_whole(v, lam_exponent_value(held));
 #else
   // In two steps, for 2ⁿ itself may be out of range: half of n with one bias, and the rest with the other.
   const lam_integers first = ((lam_integers)held >> 1) << LAM_MANTISSA_BITS;
@@ -63,8 +68,7 @@ LAM_INLINE lam_vector lam_lifted_power(lam_vector held) {
 /// v·2ⁿ; results below the normal range are rounded once.
 LAM_INLINE lam_vector lam_scale_low(lam_vector v, lam_vector held) {
 #if defined(__AVX512F__)
-  const lam_native n = (lam_native)lam_low_exponent_value(held);
-  return (lam_vector)LAM_512(scalef)((lam_native)v, n, (lam_native)v, (lam_native_mask)-1, 4);
+  return lam_scale_by_whole(v, lam_low_exponent_value(held));
 #else
   return v * lam_lifted_power(held) * LAM_LOWERED;
 #endif

@@ -34,11 +34,16 @@ LAM_INLINE lam_quarter lam_load_quarter(const lam_scalar *p) {
 }
 LAM_INLINE void lam_store_quarter(lam_scalar *p, lam_quarter quarter) { __builtin_memcpy(p, &quarter, sizeof quarter); }
 
+/// Where the quarter begins that has column `next` of `columns`, of which it reaches beyond none.
+LAM_INLINE int64_t lam_start_of_quarter(int64_t next, int64_t columns) {
+  return next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+}
+
 /// A whole block of at least a quarter's columns: rows i, i + WIDTH, … are the quarters of a vector.
 LAM_INLINE void lam_load_whole_rows(lam_row_block *block, const lam_scalar *x, int64_t stride, int64_t columns) {
 #pragma clang loop unroll(disable)
   for (int64_t next = 0; next < columns; next += LAM_WIDTH) {
-    const int64_t first = next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+    const int64_t first = lam_start_of_quarter(next, columns);
     lam_vector rows[LAM_WIDTH];
     LAM_UNROLL for (int i = 0; i < LAM_WIDTH; ++i) {
       const lam_scalar *p = x + i * stride + first;
@@ -55,7 +60,7 @@ LAM_INLINE void lam_load_whole_rows(lam_row_block *block, const lam_scalar *x, i
 LAM_INLINE void lam_store_whole_rows(const lam_row_block *block, lam_scalar *x, int64_t stride, int64_t columns) {
 #pragma clang loop unroll(disable)
   for (int64_t next = 0; next < columns; next += LAM_WIDTH) {
-    const int64_t first = next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+    const int64_t first = lam_start_of_quarter(next, columns);
     lam_vector rows[LAM_WIDTH];
     LAM_UNROLL for (int i = 0; i < LAM_WIDTH; ++i) rows[i] = lam_block_column(block, first + i);
     lam_exchange_in_quarters(rows);
@@ -79,7 +84,7 @@ LAM_INLINE void lam_copy_row(const lam_scalar *from, lam_scalar *to, int64_t col
   }
 #pragma clang loop unroll(disable)
   for (int64_t next = 0; next < columns; next += LAM_WIDTH) {
-    const int64_t first = next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;
+    const int64_t first = lam_start_of_quarter(next, columns);
     lam_store_quarter(to + first, lam_load_quarter(from + first));
   }
 }
