@@ -35,8 +35,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layerProducts = LayerProductKernels<Scalar>()
   /// Products of bytes; all nil where the CPU lacks them.
   public let byteProducts = ByteProductKernels<Scalar>()
-  /// Products of matrices split in three parts; all nil where the CPU lacks them.
-  public let splitProducts = SplitProductKernels<Scalar>()
+  /// Products of wide matrices whose factors are laid out first; nil where this build has none.
+  public let packedProducts = PackedProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

@@ -14,10 +14,14 @@ public final class LayerProductKernels<Scalar>: @unchecked Sendable {
   ///
   /// A tile's rows are at most 64 columns and lie without gaps as whole vectors, zeros after the last column; z's columns
   /// are those of the tiles, one after the other. y has a column for each of `columns`, at least a vector of them.
-  /// Cost: 2·rows·columns·units flops and W read once for every four rows: faster than a product with W transposed where
-  /// the rows are few.
+  /// Cost: 2·rows·columns·units flops and W read once: faster than a product with W transposed where the rows are few.
   public var multiplyByTransposed:
     (@Sendable (MatrixView<Scalar>, UnsafePointer<MatrixView<Scalar>>, Int, Range<Int>, MatrixView<Scalar>) -> Void)?
+
+  /// Up to one row for every so many units `multiplyByTransposed` is faster than a product with W transposed.
+  public var unitsPerRowOfTransposed = 8
+  /// The most rows for which it is, however many the units.
+  public var mostRowsOfTransposed = 16
 
   init() {}
 }

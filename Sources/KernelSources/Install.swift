@@ -62,6 +62,14 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.weightGradients.transposedProduct = gradientSixRows
     table.weightGradients.transposedProductAsking = gradientSixRowsAsking
     table.layerProducts.multiply = multiplySixRows
+    table.layerProducts.multiplyByTransposed = multiplyByTransposedSixRows
+    table.layerProducts.unitsPerRowOfTransposed = 5
+    table.layerProducts.mostRowsOfTransposed = 40
+    table.packedProducts.layout = packedLayout
+    table.packedProducts.packLeftTransposed = packInputs
+    table.packedProducts.packRight = packOutputGradient
+    table.packedProducts.multiply = multiplyPacked
+    table.packedProducts.hasManyZeros = hasManyZeros
   #endif
 
   #if LAMINA_BYTE_PRODUCTS
@@ -79,11 +87,11 @@ public func installKernels(in table: KernelTable<Scalar>) {
   #endif
 
   #if LAMINA_SPLIT_PRODUCTS
-    table.splitProducts.splitLeft = splitLeft
-    table.splitProducts.splitLeftTransposed = splitLeftTransposed
-    table.splitProducts.splitRight = splitRight
-    table.splitProducts.splitRightTransposed = splitRightTransposed
-    table.splitProducts.multiply = multiplySplit
+    table.packedProducts.packLeft = splitLeft
+    table.packedProducts.packLeftTransposed = splitLeftTransposed
+    table.packedProducts.packRight = splitRight
+    table.packedProducts.packRightTransposed = splitRightTransposed
+    table.packedProducts.multiply = multiplySplit
   #endif
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits

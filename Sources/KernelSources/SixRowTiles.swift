@@ -93,6 +93,18 @@
     }
   }
 
+  /// y = z·Wᵀ for the rows `columns` of W, four or more.
+  func multiplyByTransposedSixRows(
+    _ z: MatrixView<Scalar>, _ tiles: UnsafePointer<MatrixView<Scalar>>, _ count: Int, _ columns: Range<Int>,
+    _ y: MatrixView<Scalar>
+  ) {
+    // A view is a pointer and three integers in this order: the C structure.
+    let matrices = UnsafeRawPointer(tiles).assumingMemoryBound(to: lam_matrix.self)
+    lam_multiply_by_transposed(
+      z.base, Int64(z.stride), Int64(z.rows), matrices, Int64(count), Int64(columns.lowerBound),
+      Int64(columns.upperBound), y.base, Int64(y.stride))
+  }
+
   /// y = xᵀ·z, or y += xᵀ·z; z may have fewer columns than y, whole vectors wide, and is read that far.
   func gradientSixRows(_ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool) {
     let (xStride, zStride, yStride) = (Int64(x.stride), Int64(z.stride), Int64(y.stride))

@@ -24,11 +24,14 @@ import Testing
     let (hasAMX, isNarrow) = (table.instructionSet == "amx", table.instructionSet == "avx2")
     let isWide = hasAMX || table.instructionSet == "avx512"
     let hasBytes = S.self == Float.self && isWide && lamina_cpu_has_avx512_vnni()
+    let packing = ["packLeftTransposed", "packRight", "multiply"]
     for group in groups where !tiles.contains(group.label ?? "") {
       expectFilled(group.value, "\(what).\(group.label ?? "?")") { name in
         switch group.label {
         case "byteProducts": !hasBytes || !hasAMX && (name.hasSuffix("Tiles") || name == "layOutByColumn")
-        case "splitProducts": !hasBytes || !hasAMX
+        case "packedProducts":
+          name == "hasManyZeros"
+            ? !isNarrow : !(isNarrow && packing.contains(name)) && (!hasBytes || !hasAMX) && name != "layout"
         default: false
         }
       }
@@ -38,7 +41,7 @@ import Testing
     #expect((gradients.transposedProductAsking != nil) == isNarrow, "\(what)")
     #expect((gradients.transposedProductAdam != nil) == isWide, "\(what)")
     #expect((products.multiply != nil) == (isWide || isNarrow), "\(what)")
-    #expect((products.multiplyByTransposed != nil) == isWide, "\(what)")
+    #expect((products.multiplyByTransposed != nil) == (isWide || isNarrow), "\(what)")
     #expect(products.leavesDeepTilesToBLAS == isWide, "\(what)")
   }
 

@@ -3,18 +3,19 @@ import Kernels
 import Testing
 
 private let table = Float.kernels(for: .widestSupported)
-private let kernels = table.splitProducts
+private let kernels = table.packedProducts
 
 /// Products of split numbers against Double, on CPUs that have them.
 @Suite(
   .enabled(
-    if: kernels.multiply != nil, "this CPU has no AMX-BF16, or the system does not let this process use it")
+    if: kernels.packLeft != nil, "this CPU has no AMX-BF16, or the system does not let this process use it")
 ) struct SplitProductKernelsTests {
   /// A factor split each way; the memory is never freed.
   private func operand(
     _ count: Int, terms: Int, _ split: (UnsafeMutablePointer<UInt8>) -> Void
   ) -> UnsafeMutablePointer<UInt8> {
-    let bytes = SplitOperand.bytes(count, terms: terms)
+    let bytes = max(
+      kernels.layout.leftBytes(rows: count, terms: terms), kernels.layout.rightBytes(columns: count, terms: terms))
     let result = UnsafeMutablePointer<UInt8>.allocate(capacity: bytes)
     // Rests of former operands must not show.
     result.initialize(repeating: 0x7f, count: bytes)
@@ -32,12 +33,12 @@ private let kernels = table.splitProducts
     let (xColumns, wColumns) = (transposed(x), transposed(w))
     defer { withExtendedLifetime((xColumns, wColumns)) {} }
     let lefts = [
-      operand(rows, terms: terms) { kernels.splitLeft!(x.view, $0, 0, terms) },
-      operand(rows, terms: terms) { kernels.splitLeftTransposed!(xColumns.view, $0) },
+      operand(rows, terms: terms) { kernels.packLeft!(x.view, $0, 0, terms) },
+      operand(rows, terms: terms) { kernels.packLeftTransposed!(xColumns.view, $0) },
     ]
     let rights = [
-      operand(columns, terms: terms) { kernels.splitRight!(w.view, $0, 0, terms) },
-      operand(columns, terms: terms) { kernels.splitRightTransposed!(wColumns.view, $0, 0, terms) },
+      operand(columns, terms: terms) { kernels.packRight!(w.view, $0, 0, terms) },
+      operand(columns, terms: terms) { kernels.packRightTransposed!(wColumns.view, $0, 0, terms) },
     ]
     let result = TestMatrix<Float>(rows, columns)
     kernels.multiply!(lefts[0], rights[0], terms, result.view)
@@ -125,22 +126,22 @@ private let kernels = table.splitProducts
   /// Terms that come in pieces, each with chunks of its own, and rows that are some of an operand's.
   @Test func piecesMakeTheSame() {
     let widths = [48, 16, 64, 5]
-    let terms = widths.reduce(0) { $0 + SplitOperand.padded(terms: $1) }
+    let terms = widths.reduce(0) { $0 + kernels.layout.padded(terms: $1) }
     let (rows, columns) = (100, 40)
     let (x, w) = (normal(rows, widths.reduce(0, +)), normal(widths.reduce(0, +), columns))
     let left = operand(rows, terms: terms) { left in
       var (first, column) = (0, 0)
       for width in widths {
-        kernels.splitLeft!(x.view.columns(column..<column + width), left, first, terms)
-        first += SplitOperand.padded(terms: width)
+        kernels.packLeft!(x.view.columns(column..<column + width), left, first, terms)
+        first += kernels.layout.padded(terms: width)
         column += width
       }
     }
     let right = operand(columns, terms: terms) { right in
       var (first, row) = (0, 0)
       for width in widths {
-        kernels.splitRight!(w.view.rows(row..<row + width), right, first, terms)
-        first += SplitOperand.padded(terms: width)
+        kernels.packRight!(w.view.rows(row..<row + width), right, first, terms)
+        first += kernels.layout.padded(terms: width)
         row += width
       }
     }
@@ -158,7 +159,7 @@ private let kernels = table.splitProducts
     }
     for block in [0..<32, 32..<96, 96..<100] {
       let some = TestMatrix<Float>(block.count, columns)
-      kernels.multiply!(left + SplitOperand.place(ofRow: block.lowerBound, terms: terms), right, terms, some.view)
+      kernels.multiply!(left + kernels.layout.place(ofRow: block.lowerBound, terms: terms), right, terms, some.view)
       #expect(some.guardsIntact)
       for row in 0..<block.count {
         for column in 0..<columns {

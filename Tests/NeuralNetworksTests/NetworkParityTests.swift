@@ -45,8 +45,8 @@ struct NetworkParityTests {
     try check(shape, [[nil, .sigmoid], [.tanh, nil], []], batch: 3 + below(24))
   }
 
-  /// Widths and batches for which products are made of split numbers where the CPU has them, around its tiles.
-  @Test("Wide layers", arguments: [(256, 256, 96), (300, 270, 100), (257, 500, 130)])
+  /// Widths and batches for which factors are laid out before they are multiplied, split where the CPU can, around its tiles.
+  @Test("Wide layers", arguments: [(256, 256, 96), (300, 270, 100), (257, 500, 130), (260, 300, 200)])
   func wide(inputs: Int, units: Int, batch: Int) throws {
     try check([inputs, units, 264, 5], [[nil, .relu], [.relu, nil], []], batch: batch)
   }

@@ -175,7 +175,7 @@ LAM_INLINE void lam_dots(int64_t rows, int asks, const lam_scalar *z, int64_t z_
 
 #else
 
-// Never called: a build with fewer registers transposes the tiles.
+// Never called: builds with fewer registers have a kernel of their own (CSixRowDotShims.h) or transpose the tiles.
 LAM_INLINE void lam_dots(int64_t rows, int asks, const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles,
                          int64_t count, int64_t column, lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {}
 

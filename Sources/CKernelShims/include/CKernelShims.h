@@ -64,6 +64,8 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CDotProductShims.h"
 #include "CSixRowGradientShims.h"
 #include "CSixRowShims.h"
+#include "CPackedGradientShims.h"
+#include "CSixRowDotShims.h"
 #include "CByteProductShims.h"
 #include "CByteStripShims.h"
 #include "CByteGradientShims.h"

@@ -3,8 +3,8 @@ import LinearAlgebra
 
 /// One dense layer outside of a network, computed as a training step computes it: what its parts cost can be measured.
 ///
-/// The kernel lies in tiles, rows are padded, the team shares the tiles, and the products are `StepProducts`, as in
-/// `ExecutionPlan`.
+/// The kernel lies in tiles, rows are padded, the team shares the tiles, and the products are those of `StepProducts` and
+/// `WideProducts`, as in `ExecutionPlan`.
 package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   /// What a run computes.
   package enum Part: Sendable {
@@ -39,6 +39,8 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   private let inputTiles: UnsafeMutableBufferPointer<Range<Int>>
   private let kernels: StepKernels<Scalar>
   private let products: StepProducts<Scalar>
+  private let wide: WideProducts<Scalar>?
+  private let shape: WideProducts<Scalar>.Shape
   /// f with its parameter.
   package let activation: (kind: ElementwiseActivation, alpha: Double)
   private let team: WorkerTeam
@@ -70,6 +72,8 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
     team = try WorkerTeam(size: threads)
     let boundaries = TileGrid.boundaries(columns: outputs, inputs: inputs)
     let columns = zip(boundaries, boundaries.dropFirst()).map { $0..<$1 }
+    shape = WideProducts.Shape(rows: rows, inputs: inputs, units: outputs, tiles: columns.count)
+    wide = WideProducts(shapes: [shape], table: table, members: threads)
     let inputBoundaries = TileGrid.boundaries(columns: inputs)
     inputTiles = Self.copy(zip(inputBoundaries, inputBoundaries.dropFirst()).map { $0..<$1 })
     func place(_ arena: inout PlanArena<Scalar>) -> ([MatrixView<Scalar>], [UnsafeMutablePointer<Scalar>], [Tile]) {
@@ -180,14 +184,24 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   @inline(__always)
   private func multiply(_ member: Int) {
+    let wide = wideProducts
+    if let wide { wide.prepare(member, input) }
     for index in owned(member) {
       let tile = tiles[index]
-      products.multiply(
-        input, MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride),
-        into: MatrixView(
-          base: productMatrix.base + tile.columns.lowerBound, rows: input.rows, columns: tile.columns.count,
-          stride: productMatrix.stride))
+      let kernel = MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride)
+      let product = productMatrix.columns(tile.columns)
+      if let wide {
+        wide.multiply(member, kernel.columns(0..<product.columns), into: product)
+      } else {
+        products.multiply(input, kernel, into: product)
+      }
     }
+  }
+
+  @inline(__always)
+  private var wideProducts: WideProducts<Scalar>? {
+    guard let wide, wide.makesProducts(of: shape) else { return nil }
+    return wide
   }
 
   @inline(__always)
@@ -214,15 +228,21 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   @inline(__always)
   private func multiplyByTransposedKernel(_ member: Int) {
+    let owned = TileGrid.owned(by: member, of: team.size, count: inputTiles.count)
+    if let wide = wideProducts {
+      return wide.multiplyByTransposed(
+        member, outputGradient, kernelViews.baseAddress!, tiles.count, inputTiles: inputTiles.baseAddress!, owned,
+        into: inputGradient)
+    }
     products.multiplyByTransposed(
-      outputGradient, kernelViews.baseAddress!, tiles.count, inputTiles: inputTiles.baseAddress!,
-      TileGrid.owned(by: member, of: team.size, count: inputTiles.count), into: inputGradient,
-      scratch: scratchMemory.baseAddress + member * scratchPerMember)
+      outputGradient, kernelViews.baseAddress!, tiles.count, inputTiles: inputTiles.baseAddress!, owned,
+      into: inputGradient, scratch: scratchMemory.baseAddress + member * scratchPerMember)
   }
 
   @inline(__always)
   private func makeKernelGradient(_ member: Int) {
     let owned = owned(member)
+    if let wide, wide.makesGradient(of: shape, inputs: input) { return makeWideGradient(member, owned, wide) }
     var widest = 1
     for index in owned { widest = max(widest, tiles[index].stride) }
     let blockRows = TiledProduct.gradientRows(m: input.columns, n: widest, k: input.rows)
@@ -237,6 +257,20 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
             base: tile.gradient + block.lowerBound * tile.stride, rows: block.count, columns: tile.stride))
       }
       row = block.upperBound
+    }
+  }
+
+  /// The same where its factors are laid out first.
+  @inline(__always)
+  private func makeWideGradient(_ member: Int, _ owned: Range<Int>, _ wide: WideProducts<Scalar>) {
+    if owned.isEmpty { return }
+    wide.prepareGradient(member, inputs: input)
+    for index in owned {
+      let tile = tiles[index]
+      wide.prepareGradient(member, outputs: outputGradient.columns(tile.columns))
+      wide.makeGradient(
+        member, samples: input.rows, 0..<input.columns,
+        into: MatrixView(base: tile.gradient, rows: input.columns, columns: tile.stride))
     }
   }
 }

@@ -36,10 +36,19 @@ extension ExecutionPlan {
     index == 0 && inputs.areInUse ? inputs.inputs(of: member) : stages[index].input
   }
 
-  /// What makes the products of the stage `index` where they are made of split numbers.
+  /// What makes the products of the stage `index` with its kernel where their factors are laid out first.
   @inline(__always)
   private func wideProducts(_ index: Int, rows: Int) -> WideProducts<Scalar>? {
-    guard let wide, index > 0 || bytes == nil, wide.take(stages[index], rows: rows) else { return nil }
+    guard let wide, index > 0 || bytes == nil, wide.makesProducts(of: stages[index], rows: rows) else { return nil }
+    return wide
+  }
+
+  /// The same of the gradient of its kernel.
+  @inline(__always)
+  private func wideGradient(_ index: Int, _ member: Int, rows: Int) -> WideProducts<Scalar>? {
+    guard let wide, wide.makesGradient(of: stages[index], inputs: input(of: index, member).rows(0..<rows)) else {
+      return nil
+    }
     return wide
   }
 
@@ -276,7 +285,7 @@ extension ExecutionPlan {
       if index == 0, let bytes {
         finishBytes(member, bytes, &prefetch)
         row = stage.input.columns
-      } else if let wide = wideProducts(index, rows: rows) {
+      } else if let wide = wideGradient(index, member, rows: rows) {
         finishWide(member, index, wide, rows: rows, &prefetch)
         row = stage.input.columns
       }
@@ -303,7 +312,7 @@ extension ExecutionPlan {
   }
 
   /// Gradients and updates of a wide stage's kernel, for the tiles that `member` owns: tile by tile, because a tile's
-  /// gradients are split but once.
+  /// gradients are laid out but once.
   @inline(__always)
   private func finishWide(
     _ member: Int, _ index: Int, _ wide: WideProducts<Scalar>, rows: Int, _ prefetch: inout BatchPrefetch?
@@ -311,8 +320,7 @@ extension ExecutionPlan {
     let stage = stages[index]
     let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
     if owned.isEmpty { return }
-    // Few enough that a block's gradient stays in the L1 cache until it is used up.
-    let blockRows = 64
+    let blockRows = wide.gradientRows
     wide.prepareGradient(member, inputs: input(of: index, member).rows(0..<rows))
     for tile in owned {
       let bound = stage.tiles[tile]

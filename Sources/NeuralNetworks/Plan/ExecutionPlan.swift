@@ -30,7 +30,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   private let byteInputs: ByteInputs<Scalar>?
   /// The same where the batch at hand is computed so.
   var bytes: ByteInputs<Scalar>?
-  /// Where products of wide stages are made of split numbers.
+  /// Where products of wide stages are made of factors that are laid out first.
   let wide: WideProducts<Scalar>?
 
   /// Weights of kernels in the tiles that each member owns.

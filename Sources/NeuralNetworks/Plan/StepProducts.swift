@@ -15,6 +15,8 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   private let hasTiles: Bool
   private let leavesDeepTilesToBLAS: Bool
   private let dots: (@Sendable (Matrix, UnsafePointer<Matrix>, Int, Range<Int>, Matrix) -> Void)?
+  private let unitsPerRowOfDots: Int
+  private let mostRowsOfDots: Int
   private let transpose: @Sendable (Matrix, Matrix) -> Void
   private let transposed: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
   /// A gradient of few samples beside which lines are asked for, where there is one.
@@ -27,6 +29,8 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     hasTiles = table.layerProducts.multiply != nil
     leavesDeepTilesToBLAS = table.layerProducts.leavesDeepTilesToBLAS
     dots = table.layerProducts.multiplyByTransposed
+    unitsPerRowOfDots = table.layerProducts.unitsPerRowOfTransposed
+    mostRowsOfDots = table.layerProducts.mostRowsOfTransposed
     transpose = table.layout.transpose
     transposed = table.weightGradients.transposedProduct
     transposedAsking = table.weightGradients.transposedProductAsking
@@ -89,7 +93,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// columns one tile after the other.
   ///
   /// Where the rows are many the rows of W are first transposed into `scratch`, room for 64 columns of z's length: that
-  /// costs as much as some ten rows, and the tiles come together into one long inner dimension. Where they are few, W is
+  /// costs as much as ten to thirty rows, and the tiles come together into one long inner dimension. Where they are few, W is
   /// read as it lies, for all tiles in one go: an element of y is the same sum whatever is computed with it.
   @inline(__always)
   package func multiplyByTransposed(
@@ -100,7 +104,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     let first = inputTiles[owned.lowerBound]
     // Of several tiles none is narrower than a vector.
     if let dots, isWholeVectors(tiles[count - 1].stride), first.count >= 64 / MemoryLayout<Scalar>.stride,
-      z.rows <= max(1, min(16, z.columns / 8))
+      z.rows <= max(1, min(mostRowsOfDots, z.columns / unitsPerRowOfDots))
     {
       let columns = first.lowerBound..<inputTiles[owned.upperBound - 1].upperBound
       return dots(z, tiles, count, columns, y.columns(columns))

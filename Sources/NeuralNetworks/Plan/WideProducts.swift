@@ -1,48 +1,78 @@
 import Kernels
 import LinearAlgebra
 
-/// The products of wide dense stages where they are made of split numbers (`SplitProductKernels`): twice as fast as BLAS's,
-/// and nearer to the exact ones.
+/// The products of wide dense stages whose factors are laid out first (`PackedProductKernels`): all of them where numbers
+/// are split (AMX), twice as fast as BLAS's and nearer to the exact ones; with AVX2 the gradients of kernels.
 ///
-/// A member splits what its tiles have in common once: a stage's inputs, the gradients of its outputs. A tile's own factor
-/// is split for each product. Whether a stage's products are made so follows from their shape alone.
+/// A member lays out what its tiles have in common once: a stage's inputs, the gradients of its outputs. A tile's own factor
+/// is laid out for each product. Whether a stage's products are made so follows from their shape alone, or their bits are
+/// the same.
 final class WideProducts<Scalar: NetworkScalar> {
   typealias Matrix = MatrixView<Scalar>
 
-  private let splitLeft: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
-  private let splitLeftTransposed: @Sendable (Matrix, UnsafeMutablePointer<UInt8>) -> Void
-  private let splitRight: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
-  private let splitRightTransposed: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
+  /// What follows from the shape of a dense stage.
+  struct Shape {
+    var rows: Int
+    var inputs: Int
+    var units: Int
+    /// Tiles of the units.
+    var tiles: Int
+  }
+
+  /// What makes the products with kernels, forward and of the inputs' gradients.
+  private struct LayerProducts {
+    let packLeft: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
+    let packRightTransposed: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
+  }
+
+  private let layerProducts: LayerProducts?
+  // Asked once: to compare with nil allocates in a debug build.
+  private let makesLayerProducts: Bool
+  private let packLeftTransposed: @Sendable (Matrix, UnsafeMutablePointer<UInt8>) -> Void
+  private let packRight: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
   private let product: @Sendable (UnsafePointer<UInt8>, UnsafePointer<UInt8>, Int, Matrix) -> Void
+  private let hasManyZeros: (@Sendable (Matrix) -> Bool)?
+  private let layout: OperandLayout
 
   private let operands: AlignedBuffer<UInt8>
   private let leftBytes: Int
   private let memberBytes: Int
 
-  /// The least samples, inputs and units for which splitting pays, and the largest left operand that a member keeps.
-  private static var fewestRows: Int { 96 }
+  /// The least inputs and units for which it pays, and the largest left operand that a member keeps.
   private static var narrowest: Int { 256 }
   private static var largestOperand: Int { 48 << 20 }
 
-  /// Nil where the CPU has no such products, or `stages` none that takes them.
-  init?(
+  /// Nil where this CPU has no such products, or `stages` none that takes them.
+  convenience init?(
     stages: UnsafeMutableBufferPointer<BoundStage<Scalar>>, table: KernelTable<Scalar>, capacity: Int, members: Int
   ) {
-    let kernels = table.splitProducts
-    guard let left = kernels.splitLeft, let leftTransposed = kernels.splitLeftTransposed,
-      let right = kernels.splitRight, let rightTransposed = kernels.splitRightTransposed,
+    let shapes = stages.compactMap { Self.shape(of: $0, rows: capacity * $0.outputRowsPerSample) }
+    self.init(shapes: shapes, table: table, members: members)
+  }
+
+  /// Nil where this CPU has no such products, or `shapes` none that takes them.
+  init?(shapes: [Shape], table: KernelTable<Scalar>, members: Int) {
+    let kernels = table.packedProducts
+    guard let leftTransposed = kernels.packLeftTransposed, let right = kernels.packRight,
       let multiply = kernels.multiply
     else { return nil }
-    (splitLeft, splitLeftTransposed, splitRight, splitRightTransposed, product) =
-      (left, leftTransposed, right, rightTransposed, multiply)
+    (packLeftTransposed, packRight, product) = (leftTransposed, right, multiply)
+    if let left = kernels.packLeft, let rightTransposed = kernels.packRightTransposed {
+      layerProducts = LayerProducts(packLeft: left, packRightTransposed: rightTransposed)
+      makesLayerProducts = true
+    } else {
+      layerProducts = nil
+      makesLayerProducts = false
+    }
+    (hasManyZeros, layout) = (kernels.hasManyZeros, kernels.layout)
     var (largestLeft, largestRight) = (0, 0)
-    for stage in stages where Self.isWide(stage, rows: capacity * stage.outputRowsPerSample) {
-      let rows = capacity * stage.outputRowsPerSample
+    for shape in shapes where Self.isWide(shape, layout) {
       // A smaller batch may take them where the largest does not.
-      largestLeft = max(largestLeft, min(Self.bytes(stage, rows: rows), Self.largestOperand))
+      largestLeft = max(largestLeft, min(Self.leftBytes(shape, layout), Self.largestOperand))
       largestRight = max(
         largestRight,
-        SplitOperand.bytes(2 * TileGrid.width, terms: max(rows, stage.input.columns, Self.terms(stage))))
+        layout.rightBytes(
+          columns: 2 * TileGrid.width, terms: max(shape.rows, shape.inputs, Self.terms(shape, layout))))
     }
     guard largestLeft > 0 else { return nil }
     leftBytes = largestLeft
@@ -50,27 +80,57 @@ final class WideProducts<Scalar: NetworkScalar> {
     operands = AlignedBuffer(zeroedCapacity: members * memberBytes)
   }
 
-  private static func isWide(_ stage: BoundStage<Scalar>, rows: Int) -> Bool {
-    guard case .dense = stage.core else { return false }
-    return rows >= fewestRows && min(stage.input.columns, stage.output.columns) >= narrowest
+  private static func shape(of stage: BoundStage<Scalar>, rows: Int) -> Shape? {
+    guard case .dense = stage.core else { return nil }
+    return Shape(rows: rows, inputs: stage.input.columns, units: stage.output.columns, tiles: stage.tileCount)
   }
 
-  /// The terms of a sum over a stage's units, where each tile's begin with a chunk.
-  private static func terms(_ stage: BoundStage<Scalar>) -> Int {
-    stage.output.columns + stage.tileCount * SplitOperand.chunkTerms
+  private static func isWide(_ shape: Shape, _ layout: OperandLayout) -> Bool {
+    shape.rows >= layout.fewestSamples && min(shape.inputs, shape.units) >= narrowest
+  }
+
+  /// The terms of a sum over a stage's units, where each tile's begin with a unit of terms.
+  private static func terms(_ shape: Shape, _ layout: OperandLayout) -> Int {
+    shape.units + shape.tiles * layout.termUnit
   }
 
   /// The bytes of the largest left operand: inputs, inputs by column, or gradients of the outputs.
-  private static func bytes(_ stage: BoundStage<Scalar>, rows: Int) -> Int {
+  private static func leftBytes(_ shape: Shape, _ layout: OperandLayout) -> Int {
     max(
-      SplitOperand.bytes(rows, terms: max(stage.input.columns, terms(stage))),
-      SplitOperand.bytes(stage.input.columns, terms: rows))
+      layout.leftBytes(rows: shape.rows, terms: max(shape.inputs, terms(shape, layout))),
+      layout.leftBytes(rows: shape.inputs, terms: shape.rows))
   }
 
-  /// Whether the products of `stage` with `rows` rows are made of split numbers.
+  /// Whether products of this shape are made so.
   @inline(__always)
-  func take(_ stage: BoundStage<Scalar>, rows: Int) -> Bool {
-    Self.isWide(stage, rows: rows) && Self.bytes(stage, rows: rows) <= leftBytes
+  private func takes(_ shape: Shape) -> Bool {
+    Self.isWide(shape, layout) && Self.leftBytes(shape, layout) <= leftBytes
+  }
+
+  /// Whether the products of `stage` with its kernel and `rows` rows are made so.
+  @inline(__always)
+  func makesProducts(of stage: BoundStage<Scalar>, rows: Int) -> Bool {
+    guard let shape = Self.shape(of: stage, rows: rows) else { return false }
+    return makesProducts(of: shape)
+  }
+
+  /// The same of a layer of this shape.
+  @inline(__always)
+  func makesProducts(of shape: Shape) -> Bool { makesLayerProducts && takes(shape) }
+
+  /// Whether the gradient of the kernel of `stage` is made so from `inputs`.
+  @inline(__always)
+  func makesGradient(of stage: BoundStage<Scalar>, inputs: Matrix) -> Bool {
+    guard let shape = Self.shape(of: stage, rows: inputs.rows) else { return false }
+    return makesGradient(of: shape, inputs: inputs)
+  }
+
+  /// The same of a layer of this shape.
+  @inline(__always)
+  func makesGradient(of shape: Shape, inputs: Matrix) -> Bool {
+    guard takes(shape) else { return false }
+    if let hasManyZeros { return !hasManyZeros(inputs) }
+    return true
   }
 
   @inline(__always)
@@ -80,14 +140,14 @@ final class WideProducts<Scalar: NetworkScalar> {
 
   // MARK: Forward
 
-  /// Splits what `multiply` multiplies: a stage's inputs.
+  /// Lays out what `multiply` multiplies: a stage's inputs.
   @inline(__always)
-  func prepare(_ member: Int, _ x: Matrix) { splitLeft(x, left(member), 0, x.columns) }
+  func prepare(_ member: Int, _ x: Matrix) { layerProducts?.packLeft(x, left(member), 0, x.columns) }
 
   /// y = x·w for one tile.
   @inline(__always)
   func multiply(_ member: Int, _ w: Matrix, into y: Matrix) {
-    splitRight(w, right(member), 0, w.rows)
+    packRight(w, right(member), 0, w.rows)
     product(left(member), right(member), w.rows, y)
   }
 
@@ -99,23 +159,23 @@ final class WideProducts<Scalar: NetworkScalar> {
     _ member: Int, _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int,
     inputTiles: UnsafePointer<Range<Int>>, _ owned: Range<Int>, into y: Matrix
   ) {
-    guard !owned.isEmpty else { return }
-    // A tile's columns begin with a chunk of terms.
+    guard let layerProducts, !owned.isEmpty else { return }
+    // A tile's columns begin with a unit of terms.
     var terms = 0
-    for index in 0..<count { terms += SplitOperand.padded(terms: tiles[index].columns) }
+    for index in 0..<count { terms += layout.padded(terms: tiles[index].columns) }
     var (first, column) = (0, 0)
     for index in 0..<count {
       let width = tiles[index].columns
-      splitLeft(z.columns(column..<column + width), left(member), first, terms)
-      first += SplitOperand.padded(terms: width)
+      layerProducts.packLeft(z.columns(column..<column + width), left(member), first, terms)
+      first += layout.padded(terms: width)
       column += width
     }
     for tile in owned {
       let columns = inputTiles[tile]
       first = 0
       for index in 0..<count {
-        splitRightTransposed(tiles[index].rows(columns), right(member), first, terms)
-        first += SplitOperand.padded(terms: tiles[index].columns)
+        layerProducts.packRightTransposed(tiles[index].rows(columns), right(member), first, terms)
+        first += layout.padded(terms: tiles[index].columns)
       }
       product(left(member), right(member), terms, y.columns(columns))
     }
@@ -123,17 +183,21 @@ final class WideProducts<Scalar: NetworkScalar> {
 
   // MARK: Gradient of the kernel
 
-  /// Splits what `makeGradient` multiplies: a stage's inputs.
+  /// Lays out what `makeGradient` multiplies: a stage's inputs.
   @inline(__always)
-  func prepareGradient(_ member: Int, inputs x: Matrix) { splitLeftTransposed(x, left(member)) }
+  func prepareGradient(_ member: Int, inputs x: Matrix) { packLeftTransposed(x, left(member)) }
   /// The same of the gradient of a tile's outputs.
   @inline(__always)
-  func prepareGradient(_ member: Int, outputs z: Matrix) { splitRight(z, right(member), 0, z.rows) }
+  func prepareGradient(_ member: Int, outputs z: Matrix) { packRight(z, right(member), 0, z.rows) }
 
-  /// Rows `block` of xᵀ·z, from a multiple of 32 on; y may have more columns than z, as many as their whole vectors: zeros.
+  /// Rows of a gradient that are best made at once.
+  @inline(__always)
+  var gradientRows: Int { layout.gradientRows }
+
+  /// Rows `block` of xᵀ·z, from a multiple of `gradientRows` on; y may have more columns than z, as many as their whole
+  /// vectors: zeros.
   @inline(__always)
   func makeGradient(_ member: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {
-    product(
-      left(member) + SplitOperand.place(ofRow: block.lowerBound, terms: samples), right(member), samples, y)
+    product(left(member) + layout.place(ofRow: block.lowerBound, terms: samples), right(member), samples, y)
   }
 }

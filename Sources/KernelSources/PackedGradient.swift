@@ -1,0 +1,47 @@
+// dW = Xᵀ·dZ of wide layers from packed factors, where the instruction set has sixteen registers (AVX2).
+
+#if LAMINA_SIX_ROWS
+
+  internal import CKernelShims
+  import KernelInterface
+
+  #if LAMINA_DOUBLE
+    var packedLayout: OperandLayout { .sixRowsOfDoubles }
+  #else
+    var packedLayout: OperandLayout { .sixRowsOfFloats }
+  #endif
+
+  /// The columns of x as rows of a left operand.
+  func packInputs(_ x: MatrixView<Scalar>, _ operand: UnsafeMutablePointer<UInt8>) {
+    lam_pack_sixes(x.base, Int64(x.stride), Int64(x.rows), Int64(x.columns), scalars(operand))
+  }
+
+  /// z as a right operand, whole.
+  func packOutputGradient(
+    _ z: MatrixView<Scalar>, _ operand: UnsafeMutablePointer<UInt8>, _ first: Int, _ terms: Int
+  ) {
+    lam_pack_vectors(z.base, Int64(z.stride), Int64(z.rows), Int64(z.columns), scalars(operand))
+  }
+
+  func multiplyPacked(
+    _ left: UnsafePointer<UInt8>, _ right: UnsafePointer<UInt8>, _ terms: Int, _ y: MatrixView<Scalar>
+  ) {
+    lam_multiply_packed(
+      scalars(left), scalars(right), Int64(terms), y.base, Int64(y.stride), Int64(y.rows), Int64(y.columns / lanes))
+  }
+
+  func hasManyZeros(_ x: MatrixView<Scalar>) -> Bool {
+    lam_has_many_zeros(x.base, Int64(x.stride), Int64(x.rows), Int64(x.columns)) != 0
+  }
+
+  @inline(__always)
+  private func scalars(_ operand: UnsafeMutablePointer<UInt8>) -> Pointer {
+    UnsafeMutableRawPointer(operand).assumingMemoryBound(to: Scalar.self)
+  }
+
+  @inline(__always)
+  private func scalars(_ operand: UnsafePointer<UInt8>) -> ConstPointer {
+    UnsafeRawPointer(operand).assumingMemoryBound(to: Scalar.self)
+  }
+
+#endif
