@@ -35,12 +35,23 @@ LAM_INLINE lam_four_sums lam_sum_each_of_four(const lam_half *s) {
     LAM_UNROLL for (int r = 0; r < ROWS; ++r) sum[r][c] = __builtin_elementwise_fma(part[r], factor, sum[r][c]);       \
   }
 
-/// Defines NAME: ROWS rows and four columns, from `column` on, of y = z·Wᵀ.
+/// Four sums to `y`, or added to what is there; the first `skipped` stay as they are.
+LAM_INLINE void lam_put_four_sums(lam_scalar *y, lam_four_sums sums, int64_t skipped, int adds) {
+  if (adds) sums += *(lam_unaligned_four_sums *)y;
+  if (!skipped) {
+    *(lam_unaligned_four_sums *)y = sums;
+    return;
+  }
+  lam_four_sums last = sums;
+  for (int64_t c = skipped; c < 4; ++c) y[c] = ((lam_scalar *)&last)[c];
+}
+
+/// Defines NAME: ROWS rows and four columns, from `column` on, of y = z·Wᵀ, or y += z·Wᵀ; the first `skipped` stay.
 ///
 /// The columns of z and W come in `count` tiles of W, whose rows are zeros up to whole vectors.
 #define LAM_DEFINE_HALF_DOTS(NAME, ROWS)                                                                               \
   LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
-                       lam_scalar *y, int64_t y_stride) {                                                              \
+                       lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {                                   \
     lam_half sum[ROWS][4], part[ROWS];                                                                                 \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
     LAM_UNROLL for (int c = 0; c < 4; ++c) sum[r][c] = (lam_half)(lam_scalar)0;                                        \
@@ -60,28 +71,51 @@ LAM_INLINE lam_four_sums lam_sum_each_of_four(const lam_half *s) {
       z += width;                                                                                                      \
     }                                                                                                                  \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    *(lam_unaligned_four_sums *)(y + r * y_stride + column) = lam_sum_each_of_four(sum[r]);                            \
+    lam_put_four_sums(y + r * y_stride + column, lam_sum_each_of_four(sum[r]), skipped, adds);                         \
   }
 
 LAM_DEFINE_HALF_DOTS(lam_half_dots_1, 1)
 LAM_DEFINE_HALF_DOTS(lam_half_dots_2, 2)
 LAM_DEFINE_HALF_DOTS(lam_half_dots_3, 3)
 
-/// y = z·Wᵀ for the columns `first` to `end`, four or more: the last four overlap those before where fewer are left.
+/// All rows of four columns from `column` on, `y` being that of column 0.
+LAM_INLINE void lam_half_dots(const lam_scalar *z, int64_t z_stride, int64_t rows, const lam_matrix *tiles,
+                              int64_t count, int64_t column, lam_scalar *y, int64_t y_stride, int64_t skipped,
+                              int adds) {
+  // Later rows find W's in the L1 cache.
+  for (; rows >= 3; rows -= 3) {
+    lam_half_dots_3(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
+    z += 3 * z_stride;
+    y += 3 * y_stride;
+  }
+  if (rows == 2) lam_half_dots_2(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
+  else if (rows) lam_half_dots_1(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
+}
+
+/// y = z·Wᵀ, or y += z·Wᵀ, for the columns `first` to `end`, four or more; `adds` is a constant.
+LAM_INLINE void lam_add_half_dots(const lam_scalar *z, int64_t z_stride, int64_t rows, const lam_matrix *tiles,
+                                  int64_t count, int64_t first, int64_t end, lam_scalar *y, int64_t y_stride,
+                                  int adds) {
+  int64_t column = first;
+  y -= first;
+  for (; column + 4 <= end; column += 4)
+    lam_half_dots(z, z_stride, rows, tiles, count, column, y, y_stride, 0, adds);
+  // The last four overlap those before where fewer are left, and leave those alone.
+  if (column < end) lam_half_dots(z, z_stride, rows, tiles, count, end - 4, y, y_stride, column - (end - 4), adds);
+}
+
+/// The most tiles of W at a time: prefetchers follow few streams.
+enum { LAM_DOT_TILES = 8 };
+
+/// y = z·Wᵀ for the columns `first` to `end`, four or more, and the columns of `count` tiles of W.
 LAM_APART void lam_multiply_by_transposed(const lam_scalar *z, int64_t z_stride, int64_t rows, const lam_matrix *tiles,
                                           int64_t count, int64_t first, int64_t end, lam_scalar *y, int64_t y_stride) {
-  for (int64_t done = first; done < end; done += 4) {
-    const int64_t column = done < end - 4 ? done : end - 4;
-    // Later rows find W's in the L1 cache.
-    for (int64_t row = 0; row < rows; row += 3) {
-      const lam_scalar *from = z + row * z_stride;
-      lam_scalar *to = y + row * y_stride - first;
-      switch (rows - row) {
-      case 1: lam_half_dots_1(from, z_stride, tiles, count, column, to, y_stride); break;
-      case 2: lam_half_dots_2(from, z_stride, tiles, count, column, to, y_stride); break;
-      default: lam_half_dots_3(from, z_stride, tiles, count, column, to, y_stride); break;
-      }
-    }
+  const int64_t some = count < LAM_DOT_TILES ? count : LAM_DOT_TILES;
+  lam_add_half_dots(z, z_stride, rows, tiles, some, first, end, y, y_stride, 0);
+  for (int64_t tile = some; tile < count; tile += LAM_DOT_TILES) {
+    for (int64_t t = tile - LAM_DOT_TILES; t < tile; ++t) z += tiles[t].columns;
+    const int64_t left = count - tile, more = left < LAM_DOT_TILES ? left : LAM_DOT_TILES;
+    lam_add_half_dots(z, z_stride, rows, tiles + tile, more, first, end, y, y_stride, 1);
   }
 }
 
