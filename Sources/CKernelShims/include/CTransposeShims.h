@@ -133,23 +133,22 @@ LAM_INLINE void lam_exchange(lam_square *s) {
 LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_scalar *y, int64_t y_stride,
                                      int64_t rows, int64_t columns) {
   lam_square square, *s = &square;
+  // A whole square goes all its way apart from others: where the ways meet, rows are kept in memory.
   if (rows == LAM_SIDE && columns == LAM_SIDE) {
     _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) s->row[i] = lam_load(x + i * x_stride);
-  } else {
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
-      s->row[i] = (lam_vector)0;
-      if (i < rows) s->row[i] = columns == LAM_SIDE ? lam_load(x + i * x_stride) : lam_load_first(x + i * x_stride, columns);
-    }
+    lam_exchange(s);
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_store(y + i * y_stride, s->row[i]);
+    return;
+  }
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+    s->row[i] = (lam_vector)0;
+    if (i < rows) s->row[i] = columns == LAM_SIDE ? lam_load(x + i * x_stride) : lam_load_first(x + i * x_stride, columns);
   }
   lam_exchange(s);
-  if (rows == LAM_SIDE && columns == LAM_SIDE) {
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_store(y + i * y_stride, s->row[i]);
-  } else {
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
-      if (i >= columns) break;
-      if (rows == LAM_SIDE) lam_store(y + i * y_stride, s->row[i]);
-      else lam_store_first(y + i * y_stride, s->row[i], rows);
-    }
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {
+    if (i >= columns) break;
+    if (rows == LAM_SIDE) lam_store(y + i * y_stride, s->row[i]);
+    else lam_store_first(y + i * y_stride, s->row[i], rows);
   }
 }
 

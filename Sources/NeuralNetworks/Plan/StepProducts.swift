@@ -93,7 +93,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// columns one tile after the other.
   ///
   /// Where the rows are many the rows of W are first transposed into `scratch`, room for 64 columns of z's length: that
-  /// costs as much as ten to thirty rows, and the tiles come together into one long inner dimension. Where they are few, W is
+  /// costs as much as five to twenty rows, and the tiles come together into one long inner dimension. Where they are few, W is
   /// read as it lies, for all tiles in one go: an element of y is the same sum whatever is computed with it.
   @inline(__always)
   package func multiplyByTransposed(
