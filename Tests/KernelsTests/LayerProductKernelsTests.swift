@@ -63,45 +63,54 @@ import Testing
     checkProducts(Double.kernels(for: set))
   }
 
-  private func checkTransposed<S: KernelScalar>(_ table: KernelTable<S>) {
+  /// Tiles of `widths` units, for as many rows as `rows` names.
+  private func checkTransposed<S: KernelScalar>(
+    _ table: KernelTable<S>, widths: [Int], inputs: Int, rows: [Int], _ numbers: inout TestNumbers
+  ) {
     guard let multiply = table.layerProducts.multiplyByTransposed else { return }
+    let vector = Self.vector(S.self)
+    let units = widths.reduce(0, +)
+    let weights = PaddedMatrix<Double>(inputs, units) { _, _ in Double(S(numbers.normal())) }
+    var first = 0
+    var tiles: [MatrixView<S>] = []
+    for width in widths {
+      let stride = Self.padded(width, S.self)
+      let tile = PaddedMatrix<S>(inputs, stride, padding: 0) { row, column in
+        column < width ? weights[row, first + column] : 0
+      }
+      tiles.append(MatrixView(base: tile.pointer, rows: inputs, columns: width, stride: stride))
+      first += width
+    }
+    for rows in rows {
+      // What lies behind the last column of z is somebody else's.
+      let z = PaddedMatrix<S>(rows, units) { _, _ in numbers.normal() }
+      let (exact, magnitude) = (PaddedMatrix<Double>(rows, inputs), PaddedMatrix<Double>(rows, inputs))
+      ReferenceKernels.multiply(z.widened.view, weights.view, transposeB: true, into: exact.view)
+      Self.magnitudes(z.widened, weights, transposeB: true, into: magnitude)
+      for columns in [0..<inputs, 0..<vector, vector..<inputs, 3..<2 * vector + 4] {
+        let y = PaddedMatrix<S>(rows, columns.count) { _, _ in 9 }
+        multiply(z.view, tiles, tiles.count, columns, y.view)
+        func part(_ matrix: PaddedMatrix<Double>) -> [Double] {
+          (0..<rows).flatMap { row in columns.map { matrix[row, $0] } }
+        }
+        let what = "\(table.instructionSet) \(S.self), \(rows) rows, tiles of \(widths), columns \(columns)"
+        expectClose(y.elements, part(exact), units: Double(2 * units + 2), scale: part(magnitude), what)
+        #expect(y.paddingIsIntact, "\(what)")
+      }
+    }
+  }
+
+  private func checkTransposed<S: KernelScalar>(_ table: KernelTable<S>) {
     var numbers = TestNumbers(16)
     let vector = Self.vector(S.self)
     let cuts = [
       [1], [10], [vector], [33], [64], [48, 52], [64, 63], [32, 32], [48, 64, 7], Array(repeating: 64, count: 9) + [5],
     ]
     for widths in cuts {
-      let units = widths.reduce(0, +)
-      let inputs = 3 * vector + 5
-      let weights = PaddedMatrix<Double>(inputs, units) { _, _ in Double(S(numbers.normal())) }
-      var first = 0
-      var tiles: [MatrixView<S>] = []
-      for width in widths {
-        let stride = Self.padded(width, S.self)
-        let tile = PaddedMatrix<S>(inputs, stride, padding: 0) { row, column in
-          column < width ? weights[row, first + column] : 0
-        }
-        tiles.append(MatrixView(base: tile.pointer, rows: inputs, columns: width, stride: stride))
-        first += width
-      }
-      for rows in Self.rows {
-        // What lies behind the last column of z is somebody else's.
-        let z = PaddedMatrix<S>(rows, units) { _, _ in numbers.normal() }
-        let (exact, magnitude) = (PaddedMatrix<Double>(rows, inputs), PaddedMatrix<Double>(rows, inputs))
-        ReferenceKernels.multiply(z.widened.view, weights.view, transposeB: true, into: exact.view)
-        Self.magnitudes(z.widened, weights, transposeB: true, into: magnitude)
-        for columns in [0..<inputs, 0..<vector, vector..<inputs, 3..<2 * vector + 4] {
-          let y = PaddedMatrix<S>(rows, columns.count) { _, _ in 9 }
-          multiply(z.view, tiles, tiles.count, columns, y.view)
-          func part(_ matrix: PaddedMatrix<Double>) -> [Double] {
-            (0..<rows).flatMap { row in columns.map { matrix[row, $0] } }
-          }
-          let what = "\(table.instructionSet) \(S.self), \(rows) rows, tiles of \(widths), columns \(columns)"
-          expectClose(y.elements, part(exact), units: Double(2 * units + 2), scale: part(magnitude), what)
-          #expect(y.paddingIsIntact, "\(what)")
-        }
-      }
+      checkTransposed(table, widths: widths, inputs: 3 * vector + 5, rows: Self.rows, &numbers)
     }
+    // A kernel of more than 2 MiB is asked for ahead.
+    checkTransposed(table, widths: Array(repeating: 64, count: 9), inputs: 931, rows: [1, 2, 3, 5], &numbers)
   }
 
   @Test(arguments: supportedSets) func transposedProductsMatchOracle(set: InstructionSet) {

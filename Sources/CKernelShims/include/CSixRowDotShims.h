@@ -48,8 +48,9 @@ LAM_INLINE void lam_put_four_sums(lam_scalar *y, lam_four_sums sums, int64_t ski
 
 /// Defines NAME: ROWS rows and four columns, from `column` on, of y = z·Wᵀ, or y += z·Wᵀ; the first `skipped` stay.
 ///
-/// The columns of z and W come in `count` tiles of W, whose rows are zeros up to whole vectors.
-#define LAM_DEFINE_HALF_DOTS(NAME, ROWS)                                                                               \
+/// The columns of z and W come in `count` tiles of W, whose rows are zeros up to whole vectors. With ASKS the next four
+/// rows of W are asked for: a part of a tile is too short for prefetchers to follow.
+#define LAM_DEFINE_HALF_DOTS(NAME, ROWS, ASKS)                                                                         \
   LAM_INLINE void NAME(const lam_scalar *z, int64_t z_stride, const lam_matrix *tiles, int64_t count, int64_t column,  \
                        lam_scalar *y, int64_t y_stride, int64_t skipped, int adds) {                                   \
     lam_half sum[ROWS][4], part[ROWS];                                                                                 \
@@ -61,6 +62,10 @@ LAM_INLINE void lam_put_four_sums(lam_scalar *y, lam_four_sums sums, int64_t ski
       int64_t u = 0;                                                                                                   \
       for (; u < width - rest; u += LAM_HALF_LANES) {                                                                  \
         LAM_UNROLL for (int r = 0; r < ROWS; ++r) part[r] = lam_load_half(z + r * z_stride + u);                       \
+        if (ASKS) {                                                                                                    \
+          lam_prefetch(w + 4 * stride + 2 * u);                                                                        \
+          lam_prefetch(w + 6 * stride + 2 * u);                                                                        \
+        }                                                                                                              \
         LAM_ADD_HALF_DOTS(ROWS)                                                                                        \
       }                                                                                                                \
       if (rest) {                                                                                                      \
@@ -74,48 +79,63 @@ LAM_INLINE void lam_put_four_sums(lam_scalar *y, lam_four_sums sums, int64_t ski
     lam_put_four_sums(y + r * y_stride + column, lam_sum_each_of_four(sum[r]), skipped, adds);                         \
   }
 
-LAM_DEFINE_HALF_DOTS(lam_half_dots_1, 1)
-LAM_DEFINE_HALF_DOTS(lam_half_dots_2, 2)
-LAM_DEFINE_HALF_DOTS(lam_half_dots_3, 3)
+LAM_DEFINE_HALF_DOTS(lam_half_dots_1, 1, 0)
+LAM_DEFINE_HALF_DOTS(lam_half_dots_1_ahead, 1, 1)
+LAM_DEFINE_HALF_DOTS(lam_half_dots_2, 2, 0)
+LAM_DEFINE_HALF_DOTS(lam_half_dots_2_ahead, 2, 1)
+LAM_DEFINE_HALF_DOTS(lam_half_dots_3, 3, 0)
+LAM_DEFINE_HALF_DOTS(lam_half_dots_3_ahead, 3, 1)
 
-/// All rows of four columns from `column` on, `y` being that of column 0.
+#define LAM_HALF_DOTS_OF(ROWS)                                                                                         \
+  if (asks) lam_half_dots_##ROWS##_ahead(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);               \
+  else lam_half_dots_##ROWS(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
+/// All rows of four columns from `column` on, `y` being that of column 0; with `asks`, W is asked for ahead.
 LAM_INLINE void lam_half_dots(const lam_scalar *z, int64_t z_stride, int64_t rows, const lam_matrix *tiles,
                               int64_t count, int64_t column, lam_scalar *y, int64_t y_stride, int64_t skipped,
-                              int adds) {
-  // Later rows find W's in the L1 cache.
+                              int adds, int asks) {
   for (; rows >= 3; rows -= 3) {
-    lam_half_dots_3(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
+    LAM_HALF_DOTS_OF(3)
     z += 3 * z_stride;
     y += 3 * y_stride;
+    // Later rows find W's in the L1 cache.
+    asks = 0;
   }
-  if (rows == 2) lam_half_dots_2(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
-  else if (rows) lam_half_dots_1(z, z_stride, tiles, count, column, y, y_stride, skipped, adds);
+  if (rows == 2) {
+    LAM_HALF_DOTS_OF(2)
+  } else if (rows) {
+    LAM_HALF_DOTS_OF(1)
+  }
 }
 
 /// y = z·Wᵀ, or y += z·Wᵀ, for the columns `first` to `end`, four or more; `adds` is a constant.
 LAM_INLINE void lam_add_half_dots(const lam_scalar *z, int64_t z_stride, int64_t rows, const lam_matrix *tiles,
                                   int64_t count, int64_t first, int64_t end, lam_scalar *y, int64_t y_stride,
-                                  int adds) {
+                                  int adds, int asks) {
   int64_t column = first;
   y -= first;
   for (; column + 4 <= end; column += 4)
-    lam_half_dots(z, z_stride, rows, tiles, count, column, y, y_stride, 0, adds);
+    lam_half_dots(z, z_stride, rows, tiles, count, column, y, y_stride, 0, adds, asks);
   // The last four overlap those before where fewer are left, and leave those alone.
-  if (column < end) lam_half_dots(z, z_stride, rows, tiles, count, end - 4, y, y_stride, column - (end - 4), adds);
+  if (column < end) lam_half_dots(z, z_stride, rows, tiles, count, end - 4, y, y_stride, column - (end - 4), adds, 0);
 }
 
-/// The most tiles of W at a time: prefetchers follow few streams.
-enum { LAM_DOT_TILES = 8 };
+enum {
+  /// The most tiles of W at a time: caches follow few streams.
+  LAM_DOT_TILES = 8,
+  /// Bytes of W from which it is asked for: below, what that costs is more than what is waited for.
+  LAM_DOT_BYTES = 1 << 21,
+};
 
 /// y = z·Wᵀ for the columns `first` to `end`, four or more, and the columns of `count` tiles of W.
 LAM_APART void lam_multiply_by_transposed(const lam_scalar *z, int64_t z_stride, int64_t rows, const lam_matrix *tiles,
                                           int64_t count, int64_t first, int64_t end, lam_scalar *y, int64_t y_stride) {
   const int64_t some = count < LAM_DOT_TILES ? count : LAM_DOT_TILES;
-  lam_add_half_dots(z, z_stride, rows, tiles, some, first, end, y, y_stride, 0);
+  const int asks = (end - first) * count * tiles->stride * (int64_t)sizeof(lam_scalar) >= LAM_DOT_BYTES;
+  lam_add_half_dots(z, z_stride, rows, tiles, some, first, end, y, y_stride, 0, asks);
   for (int64_t tile = some; tile < count; tile += LAM_DOT_TILES) {
     for (int64_t t = tile - LAM_DOT_TILES; t < tile; ++t) z += tiles[t].columns;
     const int64_t left = count - tile, more = left < LAM_DOT_TILES ? left : LAM_DOT_TILES;
-    lam_add_half_dots(z, z_stride, rows, tiles + tile, more, first, end, y, y_stride, 1);
+    lam_add_half_dots(z, z_stride, rows, tiles + tile, more, first, end, y, y_stride, 1, asks);
   }
 }
 
