@@ -77,7 +77,8 @@ final class WideProducts<Scalar: NetworkScalar> {
     guard largestLeft > 0 else { return nil }
     leftBytes = largestLeft
     memberBytes = MemberSpacing.spaced(largestLeft + largestRight, of: UInt8.self)
-    operands = AlignedBuffer(zeroedCapacity: members * memberBytes)
+    // Laid out before it is read, padding included: a plan that never trains touches none of it.
+    operands = AlignedBuffer(uninitializedCapacity: members * memberBytes)
   }
 
   private static func shape(of stage: BoundStage<Scalar>, rows: Int) -> Shape? {
