@@ -80,7 +80,7 @@ public struct OperandLayout: Sendable {
   @inline(__always)
   public func padded(terms: Int) -> Int { (terms + termUnit - 1) / termUnit * termUnit }
 
-  /// Bytes of a left operand of `rows` rows: whole lines, and one that may be written past the last.
+  /// Bytes of a left operand of `rows` rows, in whole lines.
   public func leftBytes(rows: Int, terms: Int) -> Int { bytes((rows + rowUnit - 1) / rowUnit * rowUnit, terms) }
 
   /// Bytes of a right operand of `columns` columns, likewise.
@@ -89,7 +89,7 @@ public struct OperandLayout: Sendable {
   }
 
   private func bytes(_ count: Int, _ terms: Int) -> Int {
-    (count * padded(terms: terms) * bytesPerNumber + 63) / 64 * 64 + 64
+    (count * padded(terms: terms) * bytesPerNumber + 63) / 64 * 64
   }
 
   /// The bytes before row `row`, a multiple of `rowUnit`.
