@@ -28,7 +28,7 @@ LAM_INLINE lam_four_sums lam_sum_each_of_four(const lam_half *s) {
 #endif
 }
 
-/// Adds half a vector of products: of ROWS rows, z's `z_part`, with four rows of W from `w` on.
+/// Adds half a vector of products: of ROWS rows, whose z is `part`, with four rows of W from `w` on.
 #define LAM_ADD_HALF_DOTS(ROWS)                                                                                        \
   LAM_UNROLL for (int c = 0; c < 4; ++c) {                                                                             \
     const lam_half factor = lam_load_half(w + c * stride + u);                                                         \
