@@ -37,6 +37,8 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let byteProducts = ByteProductKernels<Scalar>()
   /// Products of wide matrices whose factors are laid out first; nil where this build has none.
   public let packedProducts = PackedProductKernels<Scalar>()
+  /// Products with what a ReLU leaves; nil where this build has none.
+  public let sparseProducts = SparseProductKernels<Scalar>()
   /// Loops that measure what the machine can do.
   public let measurement = MeasurementKernels<Scalar>()
 

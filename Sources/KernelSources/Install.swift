@@ -70,6 +70,11 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.packedProducts.packRight = packOutputGradient
     table.packedProducts.multiply = multiplyPacked
     table.packedProducts.hasManyZeros = hasManyZeros
+    table.sparseProducts.isSparse = isSparse
+    table.sparseProducts.listRows = listRows
+    table.sparseProducts.listColumns = listColumns
+    table.sparseProducts.layOutTile = layOutTile
+    table.sparseProducts.multiply = multiplySparse
   #endif
 
   #if LAMINA_BYTE_PRODUCTS

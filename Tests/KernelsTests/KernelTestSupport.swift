@@ -44,6 +44,23 @@ final class TestMatrix<Scalar: BinaryFloatingPoint> {
   var inDouble: TestMatrix<Double> { TestMatrix<Double>(view.rows, view.columns, extra: 0) { Double(self[$0, $1]) } }
 }
 
+/// Memory of so many bytes, whose guard behind it must stay.
+final class GuardedBytes {
+  private static var guardByte: UInt8 { 0x7f }
+  let base: UnsafeMutablePointer<UInt8>
+  private let bytes: Int
+
+  init(_ bytes: Int) {
+    self.bytes = bytes
+    base = .allocate(capacity: bytes + 64)
+    base.initialize(repeating: Self.guardByte, count: bytes + 64)
+  }
+
+  deinit { base.deallocate() }
+
+  var guardIsIntact: Bool { (bytes..<bytes + 64).allSatisfy { base[$0] == Self.guardByte } }
+}
+
 /// Uniform and normal numbers that depend on the seed alone.
 struct TestNumbers {
   private var state: UInt64

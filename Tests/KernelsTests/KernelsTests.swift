@@ -29,6 +29,7 @@ import Testing
       expectFilled(group.value, "\(what).\(group.label ?? "?")") { name in
         switch group.label {
         case "byteProducts": !hasBytes || !hasAMX && (name.hasSuffix("Tiles") || name == "layOutByColumn")
+        case "sparseProducts": !isNarrow
         case "packedProducts":
           name == "hasManyZeros"
             ? !isNarrow : !(isNarrow && packing.contains(name)) && (!hasBytes || !hasAMX) && name != "layout"

@@ -3,24 +3,6 @@ import Testing
 
 /// Gradients of packed factors against those of factors as they lie, which meet the oracle in `WeightGradientKernelsTests`.
 @Suite(.enabled(if: InstructionSet.avx2.isSupported, "this CPU has no AVX2")) struct PackedGradientTests {
-  private static var guardByte: UInt8 { 0x7f }
-
-  /// Memory of `bytes` bytes, whose guard behind it must stay.
-  private final class Operand {
-    let base: UnsafeMutablePointer<UInt8>
-    private let bytes: Int
-
-    init(_ bytes: Int) {
-      self.bytes = bytes
-      base = .allocate(capacity: bytes + 64)
-      base.initialize(repeating: PackedGradientTests.guardByte, count: bytes + 64)
-    }
-
-    deinit { base.deallocate() }
-
-    var guardIsIntact: Bool { (bytes..<bytes + 64).allSatisfy { base[$0] == PackedGradientTests.guardByte } }
-  }
-
   /// `x` and the first columns of `z`, `units` of them.
   private func check<S: KernelScalar>(_ x: TestMatrix<S>, _ z: TestMatrix<S>, units: Int) {
     let table = S.kernels(for: .avx2)
@@ -34,8 +16,8 @@ import Testing
     let expected = TestMatrix<S>(inputs, width, extra: 7)
     table.weightGradients.transposedProduct!(x.view, wide.view, expected.view, false)
 
-    let left = Operand(layout.leftBytes(rows: inputs, terms: samples))
-    let right = Operand(layout.rightBytes(columns: units, terms: samples))
+    let left = GuardedBytes(layout.leftBytes(rows: inputs, terms: samples))
+    let right = GuardedBytes(layout.rightBytes(columns: units, terms: samples))
     packed.packLeftTransposed!(x.view, left.base)
     packed.packRight!(z.view.columns(0..<units), right.base, 0, samples)
     let result = TestMatrix<S>(inputs, width, extra: 7) { _, _ in 99 }

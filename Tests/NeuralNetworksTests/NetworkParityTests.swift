@@ -46,7 +46,7 @@ struct NetworkParityTests {
   }
 
   /// Widths and batches for which factors are laid out before they are multiplied, split where the CPU can, around its tiles.
-  @Test("Wide layers", arguments: [(256, 256, 96), (300, 270, 100), (257, 500, 130), (260, 300, 200)])
+  @Test("Wide layers", arguments: [(256, 256, 96), (300, 270, 100), (257, 500, 130), (260, 300, 200), (256, 600, 90)])
   func wide(inputs: Int, units: Int, batch: Int) throws {
     try check([inputs, units, 264, 5], [[nil, .relu], [.relu, nil], []], batch: batch)
   }

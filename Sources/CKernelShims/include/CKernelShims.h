@@ -65,6 +65,7 @@ LAM_INLINE lam_vector lam_select_positive(lam_vector c, lam_vector a, lam_vector
 #include "CSixRowGradientShims.h"
 #include "CSixRowShims.h"
 #include "CPackedGradientShims.h"
+#include "CSparseProductShims.h"
 #include "CSixRowDotShims.h"
 #include "CByteProductShims.h"
 #include "CByteStripShims.h"

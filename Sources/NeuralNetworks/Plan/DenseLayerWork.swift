@@ -269,7 +269,7 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
       let tile = tiles[index]
       wide.prepareGradient(member, outputs: outputGradient.columns(tile.columns))
       wide.makeGradient(
-        member, samples: input.rows, 0..<input.columns,
+        member, inputs: input.columns, samples: input.rows, 0..<input.columns,
         into: MatrixView(base: tile.gradient, rows: input.columns, columns: tile.stride))
     }
   }

@@ -43,6 +43,15 @@ extension ExecutionPlan {
     return wide
   }
 
+  /// What makes the products of the stage `index` with its inputs from lists of them, and so the gradient of its kernel.
+  @inline(__always)
+  func sparseProducts(_ index: Int, _ member: Int, _ owned: Range<Int>, rows: Int) -> SparseProducts<Scalar>? {
+    guard let sparse, index > 0 || bytes == nil,
+      sparse.takes(stages[index], inputs: input(of: index, member).rows(0..<rows), tiles: owned)
+    else { return nil }
+    return sparse
+  }
+
   /// Copies this member's rows of the batch into place: of its own copy all.
   @inline(__always)
   private func gather(_ member: Int) {
@@ -88,6 +97,8 @@ extension ExecutionPlan {
         let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
         let wide = wideProducts(index, rows: outputRows)
         if let wide, !owned.isEmpty { wide.prepare(member, input(of: index, member).rows(0..<outputRows)) }
+        let sparse = wide == nil ? sparseProducts(index, member, owned, rows: outputRows) : nil
+        if let sparse { sparse.prepare(member, input(of: index, member).rows(0..<outputRows)) }
         for tile in owned {
           let bound = stage.tiles[tile]
           if index == 0, let bytes {
@@ -98,6 +109,8 @@ extension ExecutionPlan {
             let product = bound.product.rows(0..<outputRows)
             if let wide {
               wide.multiply(member, w.columns(0..<product.columns), into: product)
+            } else if let sparse, sparse.takes(w, rows: outputRows) {
+              sparse.multiply(member, w, into: product)
             } else {
               products.multiply(
                 MatrixView(base: x.base, rows: outputRows, columns: x.columns, stride: x.stride), w, into: product)
@@ -173,6 +186,10 @@ extension ExecutionPlan {
           wide.multiplyByTransposed(
             member, stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, inputTiles: stage.inputTiles,
             owned, into: inputGradient.rows(0..<rows))
+        } else if let sparse,
+          sparse.takes(stage, outputGradient: stage.outputGradient.rows(0..<rows), inputTiles: owned)
+        {
+          multiplySparse(member, stage, sparse, rows: rows, owned, into: inputGradient)
         } else {
           products.multiplyByTransposed(
             stage.outputGradient.rows(0..<rows), stage.kernels, stage.tileCount, inputTiles: stage.inputTiles, owned,
@@ -199,6 +216,27 @@ extension ExecutionPlan {
     }
     if let stepGuard, update != nil { return finishGuarded(member, stepGuard) }
     finish(member)
+  }
+
+  /// The gradient of the inputs from lists of that of the outputs.
+  @inline(__always)
+  private func multiplySparse(
+    _ member: Int, _ stage: BoundStage<Scalar>, _ sparse: SparseProducts<Scalar>, rows: Int, _ owned: Range<Int>,
+    into inputGradient: MatrixView<Scalar>
+  ) {
+    let gradient = stage.outputGradient.rows(0..<rows)
+    sparse.prepare(member, gradient)
+    for tile in owned {
+      let columns = stage.inputTiles[tile]
+      let w = products.transposed(
+        stage.kernels, stage.tileCount, columns: columns, rowsOf: inputGradient, scratch: scratch(of: member))
+      let target = inputGradient.rows(0..<rows).columns(columns)
+      if sparse.takes(w, rows: rows) {
+        sparse.multiply(member, w, into: target)
+      } else {
+        products.multiply(gradient, w, into: target)
+      }
+    }
   }
 
   /// The gradients through the column operations of the tiles that `member` owns.

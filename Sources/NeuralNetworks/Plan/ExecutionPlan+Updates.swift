@@ -42,8 +42,11 @@ extension ExecutionPlan {
       if index == 0, let bytes {
         finishBytes(member, bytes, &prefetch)
         row = stage.input.columns
+      } else if let sparse = sparseProducts(index, member, owned, rows: rows) {
+        finishLaidOut(member, index, sparse, rows: rows, &prefetch)
+        row = stage.input.columns
       } else if let wide = wideGradient(index, member, rows: rows) {
-        finishWide(member, index, wide, rows: rows, &prefetch)
+        finishLaidOut(member, index, wide, rows: rows, &prefetch)
         row = stage.input.columns
       }
       while row < stage.input.columns {
@@ -68,21 +71,22 @@ extension ExecutionPlan {
     }
   }
 
-  /// Gradients and updates of a wide stage's kernel, for the tiles that `member` owns: tile by tile, because a tile's
-  /// gradients are laid out but once.
+  /// Gradients and updates of a stage's kernel, for the tiles that `member` owns: tile by tile, because a tile's gradients
+  /// are laid out but once.
   @inline(__always)
-  private func finishWide(
-    _ member: Int, _ index: Int, _ wide: WideProducts<Scalar>, rows: Int, _ prefetch: inout BatchPrefetch?
+  private func finishLaidOut(
+    _ member: Int, _ index: Int, _ products: some GradientProducts<Scalar>, rows: Int,
+    _ prefetch: inout BatchPrefetch?
   ) {
     let stage = stages[index]
     let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
     if owned.isEmpty { return }
-    let blockRows = wide.gradientRows
-    wide.prepareGradient(member, inputs: input(of: index, member).rows(0..<rows))
+    let blockRows = products.gradientRows
+    products.prepareGradient(member, inputs: input(of: index, member).rows(0..<rows))
     for tile in owned {
       let bound = stage.tiles[tile]
       let width = bound.kernelStride
-      wide.prepareGradient(member, outputs: stage.outputGradient.rows(0..<rows).columns(bound.columns))
+      products.prepareGradient(member, outputs: stage.outputGradient.rows(0..<rows).columns(bound.columns))
       var row = 0
       while row < stage.input.columns {
         let block = row..<min(row + blockRows, stage.input.columns)
@@ -91,8 +95,9 @@ extension ExecutionPlan {
         let count = block.count * width
         prefetch?.advance(weights: count)
         let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
-        wide.makeGradient(
-          member, samples: rows, block, into: MatrixView(base: gradient, rows: block.count, columns: width))
+        products.makeGradient(
+          member, inputs: stage.input.columns, samples: rows, block,
+          into: MatrixView(base: gradient, rows: block.count, columns: width))
         update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
       }
     }

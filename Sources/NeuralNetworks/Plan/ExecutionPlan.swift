@@ -32,6 +32,8 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
   var bytes: ByteInputs<Scalar>?
   /// Where products of wide stages are made of factors that are laid out first.
   let wide: WideProducts<Scalar>?
+  /// Where products with what a ReLU leaves are made from lists.
+  let sparse: SparseProducts<Scalar>?
 
   /// Weights of kernels in the tiles that each member owns.
   let kernelWeights: [Int]
@@ -131,6 +133,7 @@ public final class ExecutionPlan<Scalar: NetworkScalar>: TeamJob {
     byteInputs = ByteInputs(
       network: network, store: store, table: table, capacity: capacity, members: threads)
     wide = WideProducts(stages: memory.stages, table: table, capacity: capacity, members: threads)
+    sparse = SparseProducts(stages: memory.stages, table: table, capacity: capacity, members: threads)
     inputs = InputCopies(of: memory.inputs, network: network, members: threads)
     labels = memory.labels
     targets = memory.targets

@@ -18,7 +18,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   private let unitsPerRowOfDots: Int
   private let mostRowsOfDots: Int
   private let transpose: @Sendable (Matrix, Matrix) -> Void
-  private let transposed: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
+  private let gradient: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
   /// A gradient of few samples beside which lines are asked for, where there is one.
   private let transposedAsking: WeightGradientKernels<Scalar>.ProductAsking?
   /// A product of a transposed matrix with Adam on its result, where there is one.
@@ -32,7 +32,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     unitsPerRowOfDots = table.layerProducts.unitsPerRowOfTransposed
     mostRowsOfDots = table.layerProducts.mostRowsOfTransposed
     transpose = table.layout.transpose
-    transposed = table.weightGradients.transposedProduct
+    gradient = table.weightGradients.transposedProduct
     transposedAsking = table.weightGradients.transposedProductAsking
     transposedWithAdam = table.weightGradients.transposedProductAdam
   }
@@ -63,7 +63,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     let (rows, depth) =
       leavesDeepTilesToBLAS
       ? TiledProduct.pieces(m: x.rows, n: w.columns, k: w.rows)
-      : (x.rows, TiledProduct.piece(of: w.rows, atMost: 512, multiple: 8))
+      : (x.rows, Self.pieceOfLongSum(w.rows))
     var row = 0
     while row < x.rows {
       let range = row..<min(row + rows, x.rows)
@@ -76,6 +76,10 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
       row = range.upperBound
     }
   }
+
+  /// The terms of one piece of a long sum of tiles that fetch W themselves.
+  @inline(__always)
+  static func pieceOfLongSum(_ terms: Int) -> Int { TiledProduct.piece(of: terms, atMost: 512, multiple: 8) }
 
   /// Whether BLAS's pieces come as near to the FMA peak as our tiles: many rows, and a whole tile that is deep.
   ///
@@ -118,6 +122,16 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int, columns: Range<Int>, into y: Matrix,
     scratch: UnsafeMutablePointer<Scalar>
   ) {
+    let w = transposed(tiles, count, columns: columns, rowsOf: y, scratch: scratch)
+    multiply(z, w, into: y.columns(columns).rows(0..<z.rows))
+  }
+
+  /// W[columns, :]ᵀ in `scratch`, of whole vectors where the rows of y have room.
+  @inline(__always)
+  func transposed(
+    _ tiles: UnsafePointer<Matrix>, _ count: Int, columns: Range<Int>, rowsOf y: Matrix,
+    scratch: UnsafeMutablePointer<Scalar>
+  ) -> Matrix {
     let width = columns.count
     let wide = ParameterStore<Scalar>.paddedWidth(width)
     // BLAS writes all columns that it is given: more only where the rows of y have room.
@@ -133,9 +147,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
       }
       target += tile.columns * padded
     }
-    multiply(
-      z, Matrix(base: scratch, rows: z.columns, columns: padded),
-      into: Matrix(base: y.base + columns.lowerBound, rows: z.rows, columns: width, stride: y.stride))
+    return Matrix(base: scratch, rows: (target - scratch) / padded, columns: padded)
   }
 
   // MARK: Gradient of the kernel
@@ -143,7 +155,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// y = xᵀ·z; y may have more columns than z, zeros as are z's values there.
   @inline(__always)
   package func multiplyTransposed(_ x: Matrix, _ z: Matrix, into y: Matrix) {
-    guard let transposed, isWholeVectors(y.columns) else {
+    guard let gradient, isWholeVectors(y.columns) else {
       return TiledProduct.unsafeMultiply(
         transposeA: true, transposeB: false, m: x.columns, n: y.columns, k: x.rows, x.base, x.stride, z.base, z.stride,
         accumulate: false, y.base, y.stride)
@@ -151,7 +163,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     var sample = 0
     while sample < x.rows {
       let end = min(sample + TiledProduct.gradientDepth, x.rows)
-      transposed(x.rows(sample..<end), z.rows(sample..<end), y, sample > 0)
+      gradient(x.rows(sample..<end), z.rows(sample..<end), y, sample > 0)
       sample = end
     }
   }

@@ -7,7 +7,7 @@ import LinearAlgebra
 /// A member lays out what its tiles have in common once: a stage's inputs, the gradients of its outputs. A tile's own factor
 /// is laid out for each product. Whether a stage's products are made so follows from their shape alone, or their bits are
 /// the same.
-final class WideProducts<Scalar: NetworkScalar> {
+final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
   typealias Matrix = MatrixView<Scalar>
 
   /// What follows from the shape of a dense stage.
@@ -184,21 +184,16 @@ final class WideProducts<Scalar: NetworkScalar> {
 
   // MARK: Gradient of the kernel
 
-  /// Lays out what `makeGradient` multiplies: a stage's inputs.
   @inline(__always)
   func prepareGradient(_ member: Int, inputs x: Matrix) { packLeftTransposed(x, left(member)) }
-  /// The same of the gradient of a tile's outputs.
   @inline(__always)
   func prepareGradient(_ member: Int, outputs z: Matrix) { packRight(z, right(member), 0, z.rows) }
 
-  /// Rows of a gradient that are best made at once.
   @inline(__always)
   var gradientRows: Int { layout.gradientRows }
 
-  /// Rows `block` of xᵀ·z, from a multiple of `gradientRows` on; y may have more columns than z, as many as their whole
-  /// vectors: zeros.
   @inline(__always)
-  func makeGradient(_ member: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {
+  func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {
     product(left(member) + layout.place(ofRow: block.lowerBound, terms: samples), right(member), samples, y)
   }
 }

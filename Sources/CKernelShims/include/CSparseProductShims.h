@@ -1,0 +1,255 @@
+// Products of matrices of which much is 0, here in one row and there in another, as a ReLU leaves them; included by
+// CKernelShims.h.
+//
+// A row's numbers other than 0 are listed in blocks of terms, and multiply rows of a tile of W whose block stays in the
+// L1 cache. Nothing that is loaded of W serves two rows: nine loads go with eight multiply-adds, at two of either a cycle.
+// With what begins and ends a row's block, half of the terms take 0.7 of the time of all.
+#pragma once
+#include "COccupiedShims.h"
+#include "CTransposeShims.h"
+
+#ifdef LAMINA_SIX_ROWS
+
+enum {
+  /// Terms of a block.
+  LAM_SPARSE_TERMS = 64,
+  /// Rows whose sums stay in the L1 cache, beside a block of W, while all blocks pass by.
+  LAM_SPARSE_ROWS = 48,
+  /// The most vectors of columns whose sums registers hold.
+  LAM_SPARSE_VECTORS = 4,
+  /// Bytes of a row's list in a block: its places in the block, then its numbers.
+  LAM_SPARSE_LIST = LAM_SPARSE_TERMS + LAM_SPARSE_TERMS * (int)sizeof(lam_scalar),
+};
+
+// MARK: Lists
+
+/// Lists of `rows` rows, one block of terms after the other, then how many numbers each has.
+typedef struct {
+  uint8_t *lists;
+  uint8_t *counts;
+  int64_t rows;
+} lam_sparse_rows;
+
+LAM_INLINE lam_sparse_rows lam_sparse_rows_at(uint8_t *operand, int64_t rows, int64_t blocks) {
+  return (lam_sparse_rows){operand, operand + rows * blocks * LAM_SPARSE_LIST, rows};
+}
+LAM_INLINE uint8_t *lam_places_of_row(const lam_sparse_rows *x, int64_t block, int64_t row) {
+  return x->lists + (block * x->rows + row) * LAM_SPARSE_LIST;
+}
+LAM_INLINE lam_scalar *lam_numbers_of_row(const lam_sparse_rows *x, int64_t block, int64_t row) {
+  return (lam_scalar *)(lam_places_of_row(x, block, row) + LAM_SPARSE_TERMS);
+}
+
+// Of the lanes that a mask has, the numbers, in ascending order.
+#define LAM_BIT_LANE(mask, lane) ((mask) >> lane & 1 ? (uint64_t)lane << 8 * LAM_BITS_BELOW(mask, lane) : 0)
+#define LAM_BITS_BELOW(mask, lane) __builtin_popcount((mask) & ((1 << lane) - 1))
+#define LAM_LANES_1(m)                                                                                                 \
+  LAM_BIT_LANE(m, 0) | LAM_BIT_LANE(m, 1) | LAM_BIT_LANE(m, 2) | LAM_BIT_LANE(m, 3) | LAM_BIT_LANE(m, 4)              \
+    | LAM_BIT_LANE(m, 5) | LAM_BIT_LANE(m, 6) | LAM_BIT_LANE(m, 7)
+#define LAM_LANES_4(m) LAM_LANES_1(m), LAM_LANES_1(m + 1), LAM_LANES_1(m + 2), LAM_LANES_1(m + 3)
+#define LAM_LANES_16(m) LAM_LANES_4(m), LAM_LANES_4(m + 4), LAM_LANES_4(m + 8), LAM_LANES_4(m + 12)
+#define LAM_LANES_64(m) LAM_LANES_16(m), LAM_LANES_16(m + 16), LAM_LANES_16(m + 32), LAM_LANES_16(m + 48)
+
+typedef uint8_t lam_eight_bytes __attribute__((ext_vector_type(8)));
+typedef int32_t lam_eight_integers __attribute__((ext_vector_type(8)));
+typedef float lam_eight_floats __attribute__((vector_size(32)));
+
+LAM_INLINE lam_eight_bytes lam_lanes_of_mask(unsigned mask) {
+  static const uint64_t lanes[256] = {LAM_LANES_64(0), LAM_LANES_64(64), LAM_LANES_64(128), LAM_LANES_64(192)};
+  lam_eight_bytes of_mask;
+  __builtin_memcpy(&of_mask, lanes + mask, sizeof of_mask);
+  return of_mask;
+}
+
+/// Appends half a vector's numbers other than 0 to a list of `count`, the first of them at `place` in the block.
+LAM_INLINE int64_t lam_append_half(lam_half half, int64_t place, int64_t count, uint8_t *places, lam_scalar *numbers) {
+  const lam_half_mask differs = (lam_half_mask)(half != (lam_half)(lam_scalar)0);
+#ifdef LAMINA_DOUBLE
+  const unsigned mask = (unsigned)__builtin_ia32_movmskpd256((lam_half_native)differs);
+  const lam_eight_bytes lanes = lam_lanes_of_mask(mask);
+  // A double is a pair of floats.
+  const lam_eight_integers low = 2 * __builtin_convertvector(lanes, lam_eight_integers);
+  const lam_eight_integers pairs = __builtin_shufflevector(low, low + 1, 0, 8, 1, 9, 2, 10, 3, 11);
+  *(lam_unaligned_half *)(numbers + count) = (lam_half)__builtin_ia32_permvarsf256((lam_eight_floats)half, pairs);
+  uint8_t __attribute__((ext_vector_type(4))) found = lanes.lo + (uint8_t)place;
+  __builtin_memcpy(places + count, &found, sizeof found);
+#else
+  const unsigned mask = (unsigned)__builtin_ia32_movmskps256((lam_half_native)differs);
+  const lam_eight_bytes lanes = lam_lanes_of_mask(mask);
+  *(lam_unaligned_half *)(numbers + count) = (lam_half)__builtin_ia32_permvarsf256(
+    (lam_eight_floats)half, __builtin_convertvector(lanes, lam_eight_integers));
+  const lam_eight_bytes found = lanes + (uint8_t)place;
+  __builtin_memcpy(places + count, &found, sizeof found);
+#endif
+  return count + __builtin_popcount(mask);
+}
+
+/// Lists up to a block of terms. Returns how many there are.
+LAM_INLINE int64_t lam_list_block(const lam_scalar *x, int64_t terms, uint8_t *places, lam_scalar *numbers) {
+  int64_t count = 0, place = 0;
+  for (; place + LAM_LANES / 2 <= terms; place += LAM_LANES / 2)
+    count = lam_append_half(lam_load_half(x + place), place, count, places, numbers);
+  for (; place < terms; ++place) {
+    places[count] = (uint8_t)place;
+    numbers[count] = x[place];
+    count += x[place] != 0;
+  }
+  return count;
+}
+
+/// Lists the rows of x, of `columns` columns, as blocks from `first` on of `blocks`.
+LAM_APART void lam_list_rows(const lam_scalar *x, int64_t x_stride, int64_t rows, int64_t columns, uint8_t *operand,
+                             int64_t first, int64_t blocks) {
+  const lam_sparse_rows lists = lam_sparse_rows_at(operand, rows, blocks);
+  for (int64_t row = 0; row < rows; ++row, x += x_stride) {
+    for (int64_t column = 0, block = first; column < columns; column += LAM_SPARSE_TERMS, ++block) {
+      const int64_t left = columns - column, terms = left < LAM_SPARSE_TERMS ? left : LAM_SPARSE_TERMS;
+      lists.counts[block * rows + row] = (uint8_t)lam_list_block(
+        x + column, terms, lam_places_of_row(&lists, block, row), lam_numbers_of_row(&lists, block, row));
+    }
+  }
+}
+
+/// Lists the columns of x as rows, its samples as their terms.
+LAM_APART void lam_list_columns(const lam_scalar *x, int64_t x_stride, int64_t samples, int64_t columns,
+                                uint8_t *operand) {
+  const lam_sparse_rows lists = lam_sparse_rows_at(operand, columns, (samples + LAM_SPARSE_TERMS - 1) / LAM_SPARSE_TERMS);
+  lam_scalar part[LAM_LANES * LAM_SPARSE_TERMS] __attribute__((aligned(64)));
+  for (int64_t i = 0, block = 0; i < samples; i += LAM_SPARSE_TERMS, ++block) {
+    const int64_t left = samples - i, terms = left < LAM_SPARSE_TERMS ? left : LAM_SPARSE_TERMS;
+    for (int64_t column = 0; column < columns; column += LAM_LANES) {
+      const lam_scalar *from = x + i * x_stride + column;
+      const int64_t rest = columns - column, some = rest < LAM_LANES ? rest : LAM_LANES;
+      // Lines that lie a row apart, which no prefetcher foresees.
+      if (rest >= 3 * LAM_LANES) {
+        for (int64_t t = 0; t < terms; ++t) lam_prefetch(from + t * x_stride + 2 * LAM_LANES);
+      }
+      for (int64_t t = 0; t < terms; t += LAM_LANES) {
+        const int64_t rows = terms - t < LAM_LANES ? terms - t : LAM_LANES;
+        lam_transpose_square(from + t * x_stride, x_stride, part + t, LAM_SPARSE_TERMS, rows, some);
+      }
+      for (int64_t c = 0; c < some; ++c) {
+        lists.counts[block * columns + column + c] = (uint8_t)lam_list_block(
+          part + c * LAM_SPARSE_TERMS, terms, lam_places_of_row(&lists, block, column + c),
+          lam_numbers_of_row(&lists, block, column + c));
+      }
+    }
+  }
+}
+
+/// Whether of x, some rows of which are looked at, so few numbers are other than 0 that lists of them pay in a product of
+/// so many columns.
+LAM_INLINE int lam_is_sparse(const lam_scalar *x, int64_t x_stride, int64_t rows, int64_t columns,
+                             int64_t product_columns) {
+  // In sixteenths, for 256 columns and for 128: a list costs as much as half of the terms save in 64 to 128 columns.
+  enum { LOOKS = 8, MOST = 9, MOST_FOR_FEW = 5, MORE_SO_FAR = 2 };
+  if (rows < 1 || columns < LAM_LANES || product_columns < 128) return 0;
+  const int64_t most = product_columns < 256 ? MOST_FOR_FEW : MOST;
+  int64_t seen = 0;
+  lam_integers zeros = (lam_integers)0;
+  for (int64_t look = 0; look < LOOKS; ++look) {
+    const lam_scalar *row = x + (rows - 1) * look / (LOOKS - 1) * x_stride;
+    for (int64_t column = 0; column + LAM_LANES <= columns; column += LAM_LANES) {
+      zeros -= lam_load(row + column) == (lam_vector)(lam_scalar)0;
+      seen += LAM_LANES;
+    }
+    // What has few zeros in one row hardly has many in the next.
+    if (16 * (seen - (int64_t)__builtin_reduce_add(zeros)) > (most + MORE_SO_FAR) * seen) return 0;
+  }
+  return 16 * (seen - (int64_t)__builtin_reduce_add(zeros)) <= most * seen;
+}
+
+/// Rows of whole vectors without gaps, zeros after their last column.
+LAM_APART void lam_lay_out_tile(const lam_scalar *z, int64_t z_stride, int64_t rows, int64_t columns, lam_scalar *to) {
+  for (int64_t row = 0; row < rows; ++row, z += z_stride) {
+    int64_t column = 0;
+    for (; column + LAM_LANES <= columns; column += LAM_LANES, to += LAM_LANES) lam_store(to, lam_load(z + column));
+    if (column < columns) {
+      lam_store(to, lam_load_first(z + column, columns - column));
+      to += LAM_LANES;
+    }
+  }
+}
+
+// MARK: Products
+
+/// Defines NAME: `sums` = x·W for VECTORS vectors of columns, a block's listed terms of one row; with `adds`, sums go on.
+#define LAM_DEFINE_SPARSE_ROW(NAME, VECTORS)                                                                           \
+  LAM_INLINE void NAME(const uint8_t *places, const lam_scalar *numbers, int64_t count, const lam_scalar *w,           \
+                       int64_t w_bytes, lam_scalar *sums, int adds) {                                                  \
+    lam_vector sum[VECTORS];                                                                                           \
+    if (adds) {                                                                                                        \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[v] = lam_load(sums + v * LAM_LANES);                            \
+    } else {                                                                                                           \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[v] = (lam_vector)(lam_scalar)0;                                 \
+    }                                                                                                                  \
+    for (int64_t i = 0; i < count; ++i) {                                                                              \
+      const lam_scalar *row = (const lam_scalar *)((const uint8_t *)w + places[i] * w_bytes);                          \
+      LAM_KEEP(row);                                                                                                   \
+      const lam_vector factor = (lam_vector)numbers[i];                                                                \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v)                                                                     \
+        sum[v] = lam_multiply_add(factor, lam_load(row + v * LAM_LANES), sum[v]);                                      \
+    }                                                                                                                  \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) lam_store(sums + v * LAM_LANES, sum[v]);                              \
+  }
+
+/// Defines NAME: y = x·W, or y += x·W, for the listed rows `first` … `end` and `blocks` blocks of terms from `block` on,
+/// and VECTORS vectors of W's columns, of whose last `last` count; an element's terms are summed in order.
+#define LAM_DEFINE_SPARSE_PRODUCT(NAME, ROW, VECTORS)                                                                  \
+  LAM_APART void NAME(const lam_sparse_rows *x, int64_t first, int64_t end, int64_t block, int64_t blocks,             \
+                      const lam_scalar *w, int64_t w_stride, lam_scalar *y, int64_t y_stride, int64_t last,            \
+                      int adds) {                                                                                      \
+    lam_scalar sums[LAM_SPARSE_ROWS * VECTORS * LAM_LANES] __attribute__((aligned(64)));                               \
+    const int64_t w_bytes = w_stride * (int64_t)sizeof(lam_scalar);                                                    \
+    for (int64_t row = first; row < end; row += LAM_SPARSE_ROWS) {                                                     \
+      const int64_t rows = end - row < LAM_SPARSE_ROWS ? end - row : LAM_SPARSE_ROWS;                                  \
+      for (int64_t b = 0; b < blocks; ++b) {                                                                           \
+        const uint8_t *list = lam_places_of_row(x, block + b, row), *counts = x->counts + (block + b) * x->rows + row; \
+        for (int64_t r = 0; r < rows; ++r, list += LAM_SPARSE_LIST) {                                                  \
+          ROW(list, (const lam_scalar *)(list + LAM_SPARSE_TERMS), counts[r], w + b * LAM_SPARSE_TERMS * w_stride,     \
+              w_bytes, sums + r * VECTORS * LAM_LANES, b > 0);                                                         \
+        }                                                                                                              \
+      }                                                                                                                \
+      for (int64_t r = 0; r < rows; ++r) {                                                                             \
+        lam_scalar *to = y + (row - first + r) * y_stride;                                                             \
+        LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                 \
+          lam_vector sum = lam_load(sums + (r * VECTORS + v) * LAM_LANES);                                             \
+          const int64_t columns = v < VECTORS - 1 ? LAM_LANES : last;                                                  \
+          if (columns == LAM_LANES)                                                                                    \
+            lam_store(to + v * LAM_LANES, adds ? lam_load(to + v * LAM_LANES) + sum : sum);                            \
+          else                                                                                                         \
+            lam_store_first(to + v * LAM_LANES, adds ? lam_load_first(to + v * LAM_LANES, columns) + sum : sum,        \
+                            columns);                                                                                  \
+        }                                                                                                              \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }
+
+LAM_DEFINE_SPARSE_ROW(lam_sparse_row_1, 1)
+LAM_DEFINE_SPARSE_ROW(lam_sparse_row_2, 2)
+LAM_DEFINE_SPARSE_ROW(lam_sparse_row_3, 3)
+LAM_DEFINE_SPARSE_ROW(lam_sparse_row_4, 4)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_1, lam_sparse_row_1, 1)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_2, lam_sparse_row_2, 2)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_3, lam_sparse_row_3, 3)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_4, lam_sparse_row_4, 4)
+
+#define LAM_SPARSE_CASE(VECTORS)                                                                                       \
+  case VECTORS:                                                                                                        \
+    lam_sparse_product_##VECTORS(x, first, end, block, blocks, w + column, w_stride, y + column, y_stride, last, adds);\
+    break;
+/// y = x·W, or y += x·W, for the same rows and blocks and all of y's columns, of which W has whole vectors.
+LAM_INLINE void lam_multiply_sparse(const lam_sparse_rows *x, int64_t first, int64_t end, int64_t block, int64_t blocks,
+                                    const lam_scalar *w, int64_t w_stride, lam_scalar *y, int64_t y_stride,
+                                    int64_t columns, int adds) {
+  for (int64_t column = 0; column < columns;) {
+    // As many as registers hold, and no single one left over.
+    const int64_t left = (columns - column + LAM_LANES - 1) / LAM_LANES;
+    const int64_t vectors = left <= LAM_SPARSE_VECTORS ? left : left == LAM_SPARSE_VECTORS + 1 ? 3 : LAM_SPARSE_VECTORS;
+    const int64_t rest = columns - column - (vectors - 1) * LAM_LANES, last = rest < LAM_LANES ? rest : LAM_LANES;
+    switch (vectors) { LAM_SPARSE_CASE(1) LAM_SPARSE_CASE(2) LAM_SPARSE_CASE(3) LAM_SPARSE_CASE(4) }
+    column += vectors * LAM_LANES;
+  }
+}
+
+#endif

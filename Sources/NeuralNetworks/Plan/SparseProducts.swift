@@ -1,0 +1,187 @@
+import Kernels
+import LinearAlgebra
+
+/// The products of dense stages with what a ReLU has left, of which lists are made first (`SparseProductKernels`): with
+/// inputs, forward and for the gradients of kernels, and with gradients of outputs for those of inputs.
+///
+/// A member lists a matrix once for all of its tiles. The results have the bits of the products that look at all numbers,
+/// so that which are made so may depend on the numbers.
+final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
+  typealias Matrix = MatrixView<Scalar>
+  private typealias Kernels = SparseProductKernels<Scalar>
+
+  private let isSparse: @Sendable (Matrix, Int) -> Bool
+  private let listRows: @Sendable (Matrix, UnsafeMutablePointer<UInt8>, Int, Int) -> Void
+  private let listColumns: @Sendable (Matrix, UnsafeMutablePointer<UInt8>) -> Void
+  private let product: @Sendable (UnsafeMutablePointer<UInt8>, SparsePart, Matrix, Matrix, Bool) -> Void
+  private let layOutTile: @Sendable (Matrix, Matrix) -> Void
+  /// Rows up to which a product with a transposed kernel is best made of the kernel as it lies.
+  private let mostRowsOfDots: Int
+
+  private let memory: AlignedBuffer<UInt8>
+  private let listBytes: Int
+  private let memberBytes: Int
+
+  /// The fewest rows, terms and columns for which lists may pay.
+  private static var fewestRows: Int { 16 }
+  private static var fewestTerms: Int { 128 }
+  private static var fewestColumns: Int { 128 }
+  /// The most bytes of lists that a member keeps.
+  private static var mostBytes: Int { 48 << 20 }
+
+  /// Nil where this CPU has no such products, or `stages` none that takes them.
+  init?(
+    stages: UnsafeMutableBufferPointer<BoundStage<Scalar>>, table: KernelTable<Scalar>, capacity: Int, members: Int
+  ) {
+    let kernels = table.sparseProducts
+    guard let isSparse = kernels.isSparse, let listRows = kernels.listRows, let listColumns = kernels.listColumns,
+      let layOutTile = kernels.layOutTile, let multiply = kernels.multiply
+    else { return nil }
+    (self.isSparse, self.listRows, self.listColumns, product) = (isSparse, listRows, listColumns, multiply)
+    self.layOutTile = layOutTile
+    mostRowsOfDots = table.layerProducts.mostRowsOfTransposed
+    var (lists, panel) = (0, 0)
+    for stage in stages {
+      let rows = capacity * stage.outputRowsPerSample
+      lists = max(lists, min(Self.bytes(stage, rows: rows), Self.mostBytes))
+      panel = max(panel, rows * TileGrid.width * MemoryLayout<Scalar>.stride)
+    }
+    guard lists > 0 else { return nil }
+    listBytes = lists
+    memberBytes = MemberSpacing.spaced(lists + panel, of: UInt8.self)
+    memory = AlignedBuffer(uninitializedCapacity: members * memberBytes)
+  }
+
+  /// Whether lists of a matrix of this shape pay in a product of so many columns.
+  @inline(__always)
+  private static func suits(rows: Int, terms: Int, columns: Int) -> Bool {
+    rows >= fewestRows && terms >= fewestTerms && columns >= fewestColumns
+  }
+
+  /// The bytes of the largest lists of a stage, 0 where none pay.
+  private static func bytes(_ stage: BoundStage<Scalar>, rows: Int) -> Int {
+    guard case .dense = stage.core else { return 0 }
+    let (inputs, units) = (stage.input.columns, stage.output.columns)
+    var bytes = 0
+    if suits(rows: rows, terms: inputs, columns: units) {
+      bytes = max(
+        Kernels.bytes(rows: rows, blocks: Pieces(terms: inputs).blocks),
+        Kernels.bytes(rows: inputs, blocks: Kernels.blocks(terms: rows)))
+    }
+    if stage.inputGradient != nil, suits(rows: rows, terms: units, columns: inputs) {
+      bytes = max(bytes, Kernels.bytes(rows: rows, blocks: Pieces(terms: units).blocks))
+    }
+    return bytes
+  }
+
+  /// Whether the products of `stage` with its inputs are made so by a member that owns those of its tiles.
+  @inline(__always)
+  func takes(_ stage: BoundStage<Scalar>, inputs: Matrix, tiles owned: Range<Int>) -> Bool {
+    guard !owned.isEmpty else { return false }
+    let columns =
+      stage.tiles[owned.upperBound - 1].columns.upperBound - stage.tiles[owned.lowerBound].columns.lowerBound
+    return Self.suits(rows: inputs.rows, terms: inputs.columns, columns: columns)
+      && hasRoom(stage, rows: inputs.rows) && isSparse(inputs, columns)
+  }
+
+  /// Whether the product of `stage` with the gradient of its outputs is made so by a member that owns those tiles of the
+  /// inputs.
+  @inline(__always)
+  func takes(_ stage: BoundStage<Scalar>, outputGradient: Matrix, inputTiles owned: Range<Int>) -> Bool {
+    guard !owned.isEmpty, outputGradient.rows > mostRowsOfDots else { return false }
+    let columns =
+      stage.inputTiles[owned.upperBound - 1].upperBound - stage.inputTiles[owned.lowerBound].lowerBound
+    return Self.suits(rows: outputGradient.rows, terms: outputGradient.columns, columns: columns)
+      && hasRoom(stage, rows: outputGradient.rows) && isSparse(outputGradient, columns)
+  }
+
+  /// Whether there is room for the lists of `stage`, which has some.
+  @inline(__always)
+  private func hasRoom(_ stage: BoundStage<Scalar>, rows: Int) -> Bool {
+    let bytes = Self.bytes(stage, rows: rows)
+    return bytes > 0 && bytes <= listBytes
+  }
+
+  @inline(__always)
+  private func lists(_ member: Int) -> UnsafeMutablePointer<UInt8> { memory.baseAddress + member * memberBytes }
+
+  // MARK: Products with kernels
+
+  /// A long sum in pieces, each of whole blocks.
+  private struct Pieces {
+    let terms: Int
+    let depth: Int
+
+    @inline(__always)
+    init(terms: Int) {
+      self.terms = terms
+      depth = StepProducts<Scalar>.pieceOfLongSum(terms)
+    }
+
+    @inline(__always)
+    var blocksOfPiece: Int { Kernels.blocks(terms: depth) }
+    @inline(__always)
+    var blocks: Int { (terms + depth - 1) / depth * blocksOfPiece }
+  }
+
+  /// Lists what `multiply` multiplies: a stage's inputs, or the gradient of its outputs.
+  @inline(__always)
+  func prepare(_ member: Int, _ x: Matrix) {
+    let pieces = Pieces(terms: x.columns)
+    var (first, block) = (0, 0)
+    while first < x.columns {
+      let end = min(first + pieces.depth, x.columns)
+      listRows(x.columns(first..<end), lists(member), block, pieces.blocks)
+      first = end
+      block += pieces.blocksOfPiece
+    }
+  }
+
+  /// Whether `multiply` has the bits of `StepProducts` for one tile: the same pieces.
+  @inline(__always)
+  func takes(_ w: Matrix, rows: Int) -> Bool {
+    w.rows <= Pieces(terms: w.rows).depth || !TiledProduct.isOnePiece(m: rows, n: w.columns, k: w.rows)
+  }
+
+  /// y = x·w for one tile, of w or of its transpose.
+  @inline(__always)
+  func multiply(_ member: Int, _ w: Matrix, into y: Matrix) {
+    let pieces = Pieces(terms: w.rows)
+    var (first, block) = (0, 0)
+    while first < w.rows {
+      let end = min(first + pieces.depth, w.rows)
+      let part = SparsePart(
+        listedRows: y.rows, listedBlocks: pieces.blocks, rows: 0..<y.rows,
+        blocks: block..<block + Kernels.blocks(terms: end - first))
+      product(lists(member), part, w.rows(first..<end), y, first > 0)
+      first = end
+      block += pieces.blocksOfPiece
+    }
+  }
+
+  // MARK: Gradient of the kernel
+
+  @inline(__always)
+  private func panel(_ member: Int, samples: Int, columns: Int) -> Matrix {
+    let base = UnsafeMutableRawPointer(lists(member) + listBytes).assumingMemoryBound(to: Scalar.self)
+    return Matrix(base: base, rows: samples, columns: columns)
+  }
+
+  @inline(__always)
+  func prepareGradient(_ member: Int, inputs x: Matrix) { listColumns(x, lists(member)) }
+
+  @inline(__always)
+  func prepareGradient(_ member: Int, outputs z: Matrix) {
+    layOutTile(z, panel(member, samples: z.rows, columns: ParameterStore<Scalar>.paddedWidth(z.columns)))
+  }
+
+  @inline(__always)
+  var gradientRows: Int { 48 }
+
+  @inline(__always)
+  func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {
+    let blocks = Kernels.blocks(terms: samples)
+    let part = SparsePart(listedRows: inputs, listedBlocks: blocks, rows: block, blocks: 0..<blocks)
+    product(lists(member), part, panel(member, samples: samples, columns: y.columns), y, false)
+  }
+}
