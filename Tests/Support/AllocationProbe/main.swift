@@ -14,7 +14,7 @@ func makeModel<Scalar: NetworkScalar>(
   _: Scalar.Type, threads: Int, optimizer: any Optimizer
 ) throws -> Sequential<Scalar> {
   let model = Sequential<Scalar>(layers: [
-    Dense(260, activation: .relu), Dense(258, activation: .relu), BatchNormalization(), Dropout(0.25), Dense(270),
+    Dense(260, activation: .relu), Dense(514, activation: .relu), BatchNormalization(), Dropout(0.25), Dense(270),
     Dense(70, useBias: false),
     BatchNormalization(), Activation.gelu,
     Residual(activation: .relu) {
