@@ -30,8 +30,12 @@ public final class SparseProductKernels<Scalar>: @unchecked Sendable {
 
   init() {}
 
-  /// Terms of a block.
+  /// Terms of a block, as `LAM_SPARSE_TERMS`.
   public static var blockTerms: Int { 64 }
+
+  /// Rows that are best multiplied at once, as `LAM_SPARSE_ROWS`: their sums stay in the nearest cache.
+  @inline(__always)
+  public static var rowsTogether: Int { 48 }
 
   /// Blocks of so many terms.
   @inline(__always)

@@ -145,18 +145,19 @@ LAM_INLINE int lam_is_sparse(const lam_scalar *x, int64_t x_stride, int64_t rows
   enum { LOOKS = 8, MOST = 9, MOST_FOR_FEW = 5, MORE_SO_FAR = 2 };
   if (rows < 1 || columns < LAM_LANES || product_columns < 128) return 0;
   const int64_t most = product_columns < 256 ? MOST_FOR_FEW : MOST;
-  int64_t seen = 0;
-  lam_integers zeros = (lam_integers)0;
+  int64_t seen = 0, found = 0;
   for (int64_t look = 0; look < LOOKS; ++look) {
     const lam_scalar *row = x + (rows - 1) * look / (LOOKS - 1) * x_stride;
-    for (int64_t column = 0; column + LAM_LANES <= columns; column += LAM_LANES) {
+    lam_integers zeros = (lam_integers)0;
+    int64_t column = 0;
+    for (; column + LAM_LANES <= columns; column += LAM_LANES)
       zeros -= lam_load(row + column) == (lam_vector)(lam_scalar)0;
-      seen += LAM_LANES;
-    }
+    seen += column;
+    found += column - (int64_t)__builtin_reduce_add(zeros);
     // What has few zeros in one row hardly has many in the next.
-    if (16 * (seen - (int64_t)__builtin_reduce_add(zeros)) > (most + MORE_SO_FAR) * seen) return 0;
+    if (16 * found > (most + MORE_SO_FAR) * seen) return 0;
   }
-  return 16 * (seen - (int64_t)__builtin_reduce_add(zeros)) <= most * seen;
+  return 16 * found <= most * seen;
 }
 
 /// Rows of whole vectors without gaps, zeros after their last column.

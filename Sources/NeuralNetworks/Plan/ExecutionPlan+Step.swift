@@ -109,7 +109,7 @@ extension ExecutionPlan {
             let product = bound.product.rows(0..<outputRows)
             if let wide {
               wide.multiply(member, w.columns(0..<product.columns), into: product)
-            } else if let sparse, sparse.takes(w, rows: outputRows) {
+            } else if let sparse {
               sparse.multiply(member, w, into: product)
             } else {
               products.multiply(
@@ -224,18 +224,12 @@ extension ExecutionPlan {
     _ member: Int, _ stage: BoundStage<Scalar>, _ sparse: SparseProducts<Scalar>, rows: Int, _ owned: Range<Int>,
     into inputGradient: MatrixView<Scalar>
   ) {
-    let gradient = stage.outputGradient.rows(0..<rows)
-    sparse.prepare(member, gradient)
+    sparse.prepare(member, stage.outputGradient.rows(0..<rows))
     for tile in owned {
       let columns = stage.inputTiles[tile]
       let w = products.transposed(
         stage.kernels, stage.tileCount, columns: columns, rowsOf: inputGradient, scratch: scratch(of: member))
-      let target = inputGradient.rows(0..<rows).columns(columns)
-      if sparse.takes(w, rows: rows) {
-        sparse.multiply(member, w, into: target)
-      } else {
-        products.multiply(gradient, w, into: target)
-      }
+      sparse.multiply(member, w, into: inputGradient.rows(0..<rows).columns(columns))
     }
   }
 

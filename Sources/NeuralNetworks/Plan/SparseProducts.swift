@@ -107,7 +107,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
 
   // MARK: Products with kernels
 
-  /// A long sum in pieces, each of whole blocks.
+  /// A long sum in the pieces of `StepProducts`, each of whole blocks.
   private struct Pieces {
     let terms: Int
     let depth: Int
@@ -135,12 +135,6 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
       first = end
       block += pieces.blocksOfPiece
     }
-  }
-
-  /// Whether `multiply` has the bits of `StepProducts` for one tile: the same pieces.
-  @inline(__always)
-  func takes(_ w: Matrix, rows: Int) -> Bool {
-    w.rows <= Pieces(terms: w.rows).depth || !TiledProduct.isOnePiece(m: rows, n: w.columns, k: w.rows)
   }
 
   /// y = x·w for one tile, of w or of its transpose.
@@ -176,7 +170,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   }
 
   @inline(__always)
-  var gradientRows: Int { 48 }
+  var gradientRows: Int { Kernels.rowsTogether }
 
   @inline(__always)
   func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {

@@ -42,11 +42,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// y = x·w; w may have more columns than y, zeros up to whole vectors, for which y's rows have room.
   @inline(__always)
   package func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
-    if let layer, TiledProduct.isOnePiece(m: x.rows, n: w.columns, k: w.rows), isWholeVectors(w.stride),
-      !suitsBLAS(x, w, y)
-    {
-      return layer(x, w, y, false)
-    }
+    if let layer, isOnePiece(x, w), isWholeVectors(w.stride), !suitsBLAS(x, w, y) { return layer(x, w, y, false) }
     multiplyInPieces(x, w, y)
   }
 
@@ -77,9 +73,18 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     }
   }
 
-  /// The terms of one piece of a long sum of tiles that fetch W themselves.
+  /// The terms of one piece of a long sum of tiles that fetch W themselves, however many the rows.
   @inline(__always)
-  static func pieceOfLongSum(_ terms: Int) -> Int { TiledProduct.piece(of: terms, atMost: 512, multiple: 8) }
+  static func pieceOfLongSum(_ terms: Int) -> Int { TiledProduct.piece(of: terms, atMost: mostTerms, multiple: 8) }
+  @inline(__always)
+  private static var mostTerms: Int { 512 }
+
+  /// Whether x·w is not cut.
+  @inline(__always)
+  private func isOnePiece(_ x: Matrix, _ w: Matrix) -> Bool {
+    leavesDeepTilesToBLAS
+      ? TiledProduct.isOnePiece(m: x.rows, n: w.columns, k: w.rows) : w.rows <= Self.mostTerms
+  }
 
   /// Whether BLAS's pieces come as near to the FMA peak as our tiles: many rows, and a whole tile that is deep.
   ///
@@ -113,17 +118,10 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
       let columns = first.lowerBound..<inputTiles[owned.upperBound - 1].upperBound
       return dots(z, tiles, count, columns, y.columns(columns))
     }
-    for tile in owned { multiplyByTransposed(z, tiles, count, columns: inputTiles[tile], into: y, scratch: scratch) }
-  }
-
-  /// The same for one tile, with W's rows transposed.
-  @inline(__always)
-  private func multiplyByTransposed(
-    _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int, columns: Range<Int>, into y: Matrix,
-    scratch: UnsafeMutablePointer<Scalar>
-  ) {
-    let w = transposed(tiles, count, columns: columns, rowsOf: y, scratch: scratch)
-    multiply(z, w, into: y.columns(columns).rows(0..<z.rows))
+    for tile in owned {
+      let w = transposed(tiles, count, columns: inputTiles[tile], rowsOf: y, scratch: scratch)
+      multiply(z, w, into: y.columns(inputTiles[tile]).rows(0..<z.rows))
+    }
   }
 
   /// W[columns, :]ᵀ in `scratch`, of whole vectors where the rows of y have room.
