@@ -3,12 +3,11 @@
 ///
 /// The numbers other than 0 are listed first, a row's in blocks of 64 terms, and multiply rows of the other matrix. An
 /// element is the sum of its terms one after another, to the bits of `LayerProductKernels.multiply` and
-/// `WeightGradientKernels.transposedProduct` where that matrix is finite. Cost: 0.7 of the time of all terms where half of
-/// them are 0, in proportion to what is not, and 0.3 to 0.6 ns for each number that is looked at (columns of matrices that
-/// no cache holds: 1 to 2).
+/// `WeightGradientKernels.transposedProduct` where that matrix is finite. Cost: 0.6 to 0.7 of the time of all terms where
+/// half of them are 0, in proportion to what is not, and 0.3 to 0.6 ns for each number that is looked at (columns of
+/// matrices that no cache holds: 1 to 2).
 public final class SparseProductKernels<Scalar>: @unchecked Sendable {
-  /// `(x, columns)`: whether some rows of x, looked at here and there, have so few numbers other than 0 that lists pay in a
-  /// product of so many columns.
+  /// `(x, sixteenths)`: whether of some rows of x, looked at here and there, at most so many sixteenths are other than 0.
   public var isSparse: (@Sendable (MatrixView<Scalar>, Int) -> Bool)?
 
   /// `(x, lists, first, blocks)`: the rows of x, their columns the terms of the blocks from `first` on of `blocks`.

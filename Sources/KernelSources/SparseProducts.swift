@@ -5,8 +5,8 @@
   internal import CKernelShims
   import KernelInterface
 
-  func isSparse(_ x: MatrixView<Scalar>, _ columns: Int) -> Bool {
-    lam_is_sparse(x.base, Int64(x.stride), Int64(x.rows), Int64(x.columns), Int64(columns)) != 0
+  func isSparse(_ x: MatrixView<Scalar>, _ sixteenths: Int) -> Bool {
+    lam_is_sparse(x.base, Int64(x.stride), Int64(x.rows), Int64(x.columns), Int64(sixteenths)) != 0
   }
 
   func listRows(_ x: MatrixView<Scalar>, _ lists: UnsafeMutablePointer<UInt8>, _ first: Int, _ blocks: Int) {

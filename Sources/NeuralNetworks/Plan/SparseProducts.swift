@@ -26,6 +26,8 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   private static var fewestRows: Int { 16 }
   private static var fewestTerms: Int { 128 }
   private static var fewestColumns: Int { 128 }
+  /// The most sixteenths of a matrix that may be other than 0.
+  private static var most: Int { 9 }
   /// The most bytes of lists that a member keeps.
   private static var mostBytes: Int { 48 << 20 }
 
@@ -81,7 +83,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     let columns =
       stage.tiles[owned.upperBound - 1].columns.upperBound - stage.tiles[owned.lowerBound].columns.lowerBound
     return Self.suits(rows: inputs.rows, terms: inputs.columns, columns: columns)
-      && hasRoom(stage, rows: inputs.rows) && isSparse(inputs, columns)
+      && hasRoom(stage, rows: inputs.rows) && isSparse(inputs, Self.most)
   }
 
   /// Whether the product of `stage` with the gradient of its outputs is made so by a member that owns those tiles of the
@@ -92,7 +94,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     let columns =
       stage.inputTiles[owned.upperBound - 1].upperBound - stage.inputTiles[owned.lowerBound].lowerBound
     return Self.suits(rows: outputGradient.rows, terms: outputGradient.columns, columns: columns)
-      && hasRoom(stage, rows: outputGradient.rows) && isSparse(outputGradient, columns)
+      && hasRoom(stage, rows: outputGradient.rows) && isSparse(outputGradient, Self.most)
   }
 
   /// Whether there is room for the lists of `stage`, which has some.
