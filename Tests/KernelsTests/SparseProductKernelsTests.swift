@@ -104,6 +104,38 @@ import Testing
     checkGradients(Double.self, samples: samples, density: density)
   }
 
+  /// zᵀ·x from lists of z's columns, whose transposed is xᵀ·z.
+  private func checkTransposedGradients<S: KernelScalar>(_: S.Type, samples: Int, density: Double) {
+    let table = S.kernels(for: .avx2)
+    let (sparseProducts, gradient) = (table.sparseProducts, table.weightGradients.transposedProduct!)
+    var numbers = TestNumbers(UInt64(samples))
+    let blocks = SparseProductKernels<S>.blocks(terms: samples)
+    for (inputs, units) in [(64, 64), (17, 48), (64, 50), (100, 7)] {
+      let x = PaddedMatrix<S>(samples, inputs) { _, _ in numbers.normal() }
+      let z: PaddedMatrix<S> = sparse(samples, units, density, &numbers)
+      let lists = GuardedBytes(SparseProductKernels<S>.bytes(rows: units, blocks: blocks))
+      sparseProducts.listColumns!(z.view, lists.base)
+      let tile = PaddedMatrix<S>(samples, Self.padded(inputs, S.self), padding: 0)
+      sparseProducts.layOutTile!(x.view, tile.view)
+      let y = PaddedMatrix<S>(units, inputs) { _, _ in 9 }
+      let part = SparsePart(listedRows: units, listedBlocks: blocks, rows: 0..<units, blocks: 0..<blocks)
+      sparseProducts.multiply!(lists.base, part, tile.view, y.view, false)
+      let width = Self.padded(units, S.self)
+      let wide = PaddedMatrix<S>(samples, width) { $1 < units ? Double(z[$0, $1]) : 0 }
+      let expected = PaddedMatrix<S>(inputs, width)
+      gradient(x.view, wide.view, expected.view, false)
+      let isSame = (0..<units).allSatisfy { unit in (0..<inputs).allSatisfy { y[unit, $0] == expected[$0, unit] } }
+      #expect(
+        isSame && lists.guardIsIntact && y.paddingIsIntact, "\(S.self), \(samples) × \(inputs) × \(units), \(density)")
+    }
+  }
+
+  @Test("Transposed gradients have the bits of all samples", arguments: [32, 61, 64, 66, 127, 200], densities)
+  func transposedGradients(samples: Int, density: Double) {
+    checkTransposedGradients(Float.self, samples: samples, density: density)
+    checkTransposedGradients(Double.self, samples: samples, density: density)
+  }
+
   /// What is not finite is no zero.
   @Test func listsKeepWhatIsNotFinite() {
     func check<S: KernelScalar>(_: S.Type) {

@@ -57,6 +57,13 @@ struct NetworkParityTests {
     try check([shape[0], shape[1], shape[2], 5], [[nil, .relu], [.relu, nil], []], batch: shape[3])
   }
 
+  /// Gradients of kernels from lists of what a ReLU leaves of those of the outputs, in tiles of 48 to 64 columns and of two
+  /// members.
+  @Test("Wide dense inputs", arguments: [[130, 270, 140, 70], [140, 130, 300, 64], [200, 50, 130, 130]])
+  func wideDenseInputs(shape: [Int]) throws {
+    try check([shape[0], shape[1], shape[2], 5], [[.relu, nil], [.relu], []], batch: shape[3])
+  }
+
   /// Images with margins, and one column of many for each sample.
   @Test("Inputs that are mostly zero", arguments: [[200, 70, 9], [784, 128, 32], [130, 65, 40]], [false, true])
   func mostlyZero(shape: [Int], isOneHot: Bool) throws {

@@ -25,6 +25,32 @@ struct TeamSizeTests {
     try check(network, Double.self)
   }
 
+  /// Which products are made of lists of what a ReLU leaves depends on the numbers and on what a member owns, no bit does.
+  @Test("The same weights to the bit where members list what a ReLU leaves")
+  func bitsOfLists() throws {
+    func check<Scalar: NetworkScalar>(_: Scalar.Type) throws {
+      var generator = Philox(seed: 5, purpose: "lists")
+      let inputs = Tensor<Scalar>(shape: [140, 150]) { _ in Scalar(Float(generator.nextNormal())) }
+      let data = try Samples(inputs, labels: (0..<140).map { $0 % 3 })
+      func run(threads: Int) throws -> String {
+        let model = Sequential<Scalar>(
+          seed: 3,
+          layers: [
+            Dense(270, activation: .relu), Dense(300, activation: .relu), BatchNormalization(),
+            Dense(140, activation: .relu), Dense(3),
+          ])
+        try model.compile(
+          optimizer: Adam(), loss: .sparseCategoricalCrossEntropy(fromLogits: true), threads: threads)
+        _ = try model.fit(data, epochs: 3, batchSize: 70, verbose: .silent)
+        return try model.weightsSHA256()
+      }
+      let reference = try run(threads: 1)
+      for threads in [2, 3, 5] { #expect(try run(threads: threads) == reference, "\(threads) threads, \(Scalar.self)") }
+    }
+    try check(Float.self)
+    try check(Double.self)
+  }
+
   private func check<Scalar: NetworkScalar>(_ network: Int, _: Scalar.Type) throws {
     let data = try Fixtures.clusters(count: 50, as: Scalar.self)
     let endsInSoftmax = (Self.networks[network].last as? Dense)?.activation == .softmax

@@ -45,6 +45,9 @@ extension ExecutionPlan {
       } else if let sparse = sparseProducts(index, member, owned, rows: rows) {
         finishLaidOut(member, index, sparse, rows: rows, &prefetch)
         row = stage.input.columns
+      } else if let sparse = sparseOutputs(index, member, owned, rows: rows) {
+        finishFromOutputs(member, index, sparse, rows: rows, &prefetch)
+        row = stage.input.columns
       } else if let wide = wideGradient(index, member, rows: rows) {
         finishLaidOut(member, index, wide, rows: rows, &prefetch)
         row = stage.input.columns
@@ -103,6 +106,36 @@ extension ExecutionPlan {
     }
   }
 
+  /// Gradients and updates of a stage's kernel from lists of the gradient of its outputs, for the tiles that `member` owns:
+  /// block by block of its rows, because a block of the inputs is laid out but once.
+  @inline(__always)
+  private func finishFromOutputs(
+    _ member: Int, _ index: Int, _ sparse: SparseProducts<Scalar>, rows: Int, _ prefetch: inout BatchPrefetch?
+  ) {
+    let stage = stages[index]
+    let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
+    let x = input(of: index, member).rows(0..<rows)
+    sparse.prepareTransposed(
+      member, stage, outputGradient: stage.outputGradient.rows(0..<rows), tiles: owned)
+    var row = 0
+    while row < x.columns {
+      let block = row..<min(row + SparseProducts<Scalar>.inputsTogether, x.columns)
+      row = block.upperBound
+      sparse.prepareTransposed(member, inputs: x.columns(block))
+      for tile in owned {
+        let width = stage.tiles[tile].kernelStride
+        let offset = stage.tiles[tile].region.lowerBound + block.lowerBound * width
+        let count = block.count * width
+        prefetch?.advance(weights: count)
+        let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
+        sparse.makeTransposed(
+          member, stage, samples: rows, tiles: owned, tile: tile,
+          into: MatrixView(base: gradient, rows: block.count, columns: width))
+        update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
+      }
+    }
+  }
+
   /// Updates what learns of a tile's vectors where some γ or β does not.
   private func updateLearningParts(_ region: Range<Int>) {
     store.normalizations.forEachLearningPart(of: region, store) { part in
@@ -149,6 +182,17 @@ extension ExecutionPlan {
     } else {
       apply(nil)
     }
+  }
+
+  /// What makes the gradient of the kernel of the stage `index` from lists of that of its outputs.
+  @inline(__always)
+  private func sparseOutputs(_ index: Int, _ member: Int, _ owned: Range<Int>, rows: Int) -> SparseProducts<Scalar>? {
+    guard let sparse,
+      sparse.takes(
+        stages[index], outputGradient: stages[index].outputGradient.rows(0..<rows),
+        inputs: input(of: index, member).rows(0..<rows), tiles: owned)
+    else { return nil }
+    return sparse
   }
 
   /// What makes the gradient of the kernel of the stage `index` where its factors are laid out first.

@@ -36,7 +36,7 @@ func makeModel<Scalar: NetworkScalar>(
 }
 
 func makeSamples<Scalar: NetworkScalar>(_: Scalar.Type, count: Int) throws -> Samples<Scalar> {
-  let inputs = Tensor<Scalar>(shape: [count, 50]) { Scalar(($0 * 37) % 101) / 101 - Scalar(0.5) }
+  let inputs = Tensor<Scalar>(shape: [count, 130]) { Scalar(($0 * 37) % 101) / 101 - Scalar(0.5) }
   return try Samples(inputs, labels: (0..<count).map { ($0 * 7) % 10 })
 }
 
@@ -52,7 +52,7 @@ func stepAllocations<Scalar: NetworkScalar>(
   _: Scalar.Type, threads: Int, optimizer: any Optimizer
 ) throws -> Int {
   let model = try makeModel(Scalar.self, threads: threads, optimizer: optimizer)
-  let columns = 50
+  let columns = 130
   try model.build(inputShape: [columns])
   let plan = try model.plan(samples: 200)
   // Samples that differ: what is 0 in all of them is left out of products.
@@ -96,7 +96,7 @@ func growth<Scalar: NetworkScalar>(
 /// Allocations of calls of a predictor after the first.
 func predictorAllocations<Scalar: NetworkScalar>(_: Scalar.Type, threads: Int) throws -> Int {
   let model = try makeModel(Scalar.self, threads: threads, optimizer: Adam())
-  try model.build(inputShape: [50])
+  try model.build(inputShape: [130])
   let predictor = try model.predictor(threads: threads)
   let most = 400
   let inputs = [Scalar](repeating: Scalar(0.25), count: most * predictor.inputCount)
