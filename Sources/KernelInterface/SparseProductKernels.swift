@@ -27,7 +27,26 @@ public final class SparseProductKernels<Scalar>: @unchecked Sendable {
   public var multiply:
     (@Sendable (UnsafeMutablePointer<UInt8>, SparsePart, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
+  /// `(lists, part, packed, depth, y)`: y = x·w for the listed rows in `part`, whose blocks are all; `packed` as by
+  /// `ProductKernels.pack`, of `depth` rows.
+  public var multiplyPanels:
+    (@Sendable (UnsafeMutablePointer<UInt8>, SparsePart, UnsafePointer<Scalar>, Int, MatrixView<Scalar>) -> Void)?
+
   init() {}
+
+  /// The fewest terms and columns of a product for which lists may pay.
+  @inline(__always)
+  public static func mayPay(terms: Int, columns: Int) -> Bool { terms >= 128 && columns >= 128 }
+
+  /// The most sixteenths of a matrix that may be other than 0 for lists to pay.
+  @inline(__always)
+  public static var mostSixteenths: Int { 9 }
+
+  /// Whether it pays to ask ahead for a matrix of so many terms and columns: where no cache near by holds it.
+  @inline(__always)
+  public static func asksAhead(terms: Int, columns: Int) -> Bool {
+    terms * columns * MemoryLayout<Scalar>.stride >= 1 << 20
+  }
 
   /// Terms of a block, as `LAM_SPARSE_TERMS`.
   public static var blockTerms: Int { 64 }
@@ -54,11 +73,13 @@ public struct SparsePart: Sendable {
   public var rows: Range<Int>
   /// The blocks whose terms are summed.
   public var blocks: Range<Int>
+  /// Whether the other matrix's rows of a block are asked for while the block before is multiplied.
+  public var asksAhead: Bool
 
   /// Of `listedRows` rows and `listedBlocks` blocks those.
   @inline(__always)
-  public init(listedRows: Int, listedBlocks: Int, rows: Range<Int>, blocks: Range<Int>) {
+  public init(listedRows: Int, listedBlocks: Int, rows: Range<Int>, blocks: Range<Int>, asksAhead: Bool = false) {
     (self.listedRows, self.listedBlocks) = (listedRows, listedBlocks)
-    (self.rows, self.blocks) = (rows, blocks)
+    (self.rows, self.blocks, self.asksAhead) = (rows, blocks, asksAhead)
   }
 }

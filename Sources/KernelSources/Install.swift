@@ -75,6 +75,7 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.sparseProducts.listColumns = listColumns
     table.sparseProducts.layOutTile = layOutTile
     table.sparseProducts.multiply = multiplySparse
+    table.sparseProducts.multiplyPanels = multiplySparsePanels
   #endif
 
   #if LAMINA_BYTE_PRODUCTS

@@ -25,10 +25,27 @@
     _ lists: UnsafeMutablePointer<UInt8>, _ part: SparsePart, _ w: MatrixView<Scalar>, _ y: MatrixView<Scalar>,
     _ adds: Bool
   ) {
+    multiply(lists, part, w.base, stride: w.stride, apart: lanes, y, adds)
+  }
+
+  func multiplySparsePanels(
+    _ lists: UnsafeMutablePointer<UInt8>, _ part: SparsePart, _ packed: ConstPointer, _ depth: Int,
+    _ y: MatrixView<Scalar>
+  ) {
+    multiply(
+      lists, part, UnsafeMutablePointer(mutating: packed), stride: lanes, apart: depth * lanes, y, false)
+  }
+
+  @inline(__always)
+  private func multiply(
+    _ lists: UnsafeMutablePointer<UInt8>, _ part: SparsePart, _ w: Pointer, stride: Int, apart: Int,
+    _ y: MatrixView<Scalar>, _ adds: Bool
+  ) {
     var x = lam_sparse_rows_at(lists, Int64(part.listedRows), Int64(part.listedBlocks))
-    lam_multiply_sparse(
-      &x, Int64(part.rows.lowerBound), Int64(part.rows.upperBound), Int64(part.blocks.lowerBound),
-      Int64(part.blocks.count), w.base, Int64(w.stride), y.base, Int64(y.stride), Int64(y.columns), adds ? 1 : 0)
+    var of = lam_sparse_part(
+      first: Int64(part.rows.lowerBound), end: Int64(part.rows.upperBound), block: Int64(part.blocks.lowerBound),
+      blocks: Int64(part.blocks.count), w: w, stride: Int64(stride), apart: Int64(apart), asks: part.asksAhead ? 1 : 0)
+    lam_multiply_sparse(&x, &of, y.base, Int64(y.stride), Int64(y.columns), adds ? 1 : 0)
   }
 
 #endif

@@ -78,6 +78,11 @@ struct PredictorTests {
     Case(
       description: "a width of whole KiB", layers: [Dense(256, activation: .relu), BatchNormalization(), Dense(256)],
       inputShape: [256], folded: 1),
+    Case(
+      description: "what a ReLU leaves of wide layers",
+      layers: [
+        Dense(520, activation: .relu), Dense(540, activation: .relu), BatchNormalization(), Dense(150),
+      ], inputShape: [200], folded: 1),
   ]
 
   @Test("Outputs are the compiled step's", arguments: cases)

@@ -208,20 +208,23 @@ LAM_APART void lam_lay_out_tile(const lam_scalar *z, int64_t z_stride, int64_t r
   const lam_half name##2 = LAM_SPREAD(low, 2), name##3 = LAM_SPREAD(low, 3);
 #endif
 
-/// Adds a number times W's row at `place` to VECTORS vectors of sums.
+/// Adds a number times W's row at `place` to VECTORS vectors of sums; the row's vectors lie `apart` scalars apart.
 #define LAM_ADD_LISTED(VECTORS, place, number)                                                                         \
   {                                                                                                                    \
     const lam_scalar *row = (const lam_scalar *)((const uint8_t *)w + (place) * w_bytes);                              \
     LAM_KEEP(row);                                                                                                     \
-    LAM_UNROLL for (int v = 0; v < 2 * VECTORS; ++v)                                                                   \
-      sum[v] = __builtin_elementwise_fma(number, lam_load_half(row + v * LAM_LANES / 2), sum[v]);                      \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
+      sum[2 * v] = __builtin_elementwise_fma(number, lam_load_half(row + v * apart), sum[2 * v]);                      \
+      sum[2 * v + 1] =                                                                                                 \
+        __builtin_elementwise_fma(number, lam_load_half(row + v * apart + LAM_LANES / 2), sum[2 * v + 1]);             \
+    }                                                                                                                  \
   }
 
 /// Defines NAME: `to` = x·W for VECTORS vectors of columns, a block's listed terms of one row; with `adds`, the sums at
 /// `from` go on.
 #define LAM_DEFINE_SPARSE_ROW(NAME, VECTORS)                                                                           \
   LAM_INLINE void NAME(const uint8_t *places, const lam_scalar *numbers, int64_t count, const lam_scalar *w,           \
-                       int64_t w_bytes, const lam_scalar *from, lam_scalar *to, int adds) {                            \
+                       int64_t w_bytes, int64_t apart, const lam_scalar *from, lam_scalar *to, int adds) {             \
     lam_half sum[2 * VECTORS];                                                                                         \
     if (adds) {                                                                                                        \
       LAM_UNROLL for (int v = 0; v < 2 * VECTORS; ++v) sum[v] = lam_load_half(from + v * LAM_LANES / 2);               \
@@ -240,27 +243,42 @@ LAM_APART void lam_lay_out_tile(const lam_scalar *z, int64_t z_stride, int64_t r
     LAM_UNROLL for (int v = 0; v < 2 * VECTORS; ++v) *(lam_unaligned_half *)(to + v * LAM_LANES / 2) = sum[v];         \
   }
 
-/// Defines NAME: y = x·W, or y += x·W, for the listed rows `first` … `end` and `blocks` blocks of terms from `block` on,
-/// and VECTORS vectors of W's columns, of whose last `last` count; an element's terms are summed in order.
+/// What a product multiplies its listed rows `first` … `end` by: `blocks` blocks of terms from `block` on of W, whose rows
+/// lie `stride` scalars apart and their vectors `apart`; with `asks`, a block is asked for while the one before is
+/// multiplied.
+typedef struct {
+  int64_t first, end, block, blocks;
+  const lam_scalar *w;
+  int64_t stride, apart;
+  int asks;
+} lam_sparse_part;
+
+/// Defines NAME: y = x·W, or y += x·W, for VECTORS vectors of W's columns, of whose last `last` count; an element's terms
+/// are summed in order. APART is the distance of W's vectors, where it is known.
 ///
 /// Sums are kept apart from block to block, and leave for y with the last one where they are all that is to be there.
-#define LAM_DEFINE_SPARSE_PRODUCT(NAME, ROW, VECTORS)                                                                  \
-  LAM_APART void NAME(const lam_sparse_rows *x, int64_t first, int64_t end, int64_t block, int64_t blocks,             \
-                      const lam_scalar *w, int64_t w_stride, lam_scalar *y, int64_t y_stride, int64_t last,            \
-                      int adds) {                                                                                      \
+#define LAM_DEFINE_SPARSE_PRODUCT(NAME, ROW, VECTORS, APART)                                                           \
+  LAM_APART void NAME(const lam_sparse_rows *x, const lam_sparse_part *part, int64_t column, lam_scalar *y,            \
+                      int64_t y_stride, int64_t last, int adds) {                                                      \
     lam_scalar sums[LAM_SPARSE_ROWS * VECTORS * LAM_LANES] __attribute__((aligned(64)));                               \
-    const int64_t w_bytes = w_stride * (int64_t)sizeof(lam_scalar);                                                    \
+    const int64_t w_stride = part->stride, w_bytes = w_stride * (int64_t)sizeof(lam_scalar), blocks = part->blocks;    \
     const int leaves = !adds && last == LAM_LANES;                                                                     \
-    for (int64_t row = first; row < end; row += LAM_SPARSE_ROWS, y += LAM_SPARSE_ROWS * y_stride) {                    \
-      const int64_t rows = end - row < LAM_SPARSE_ROWS ? end - row : LAM_SPARSE_ROWS;                                  \
-      for (int64_t b = 0; b < blocks; ++b) {                                                                           \
-        const uint8_t *list = lam_places_of_row(x, block + b, row), *counts = x->counts + (block + b) * x->rows + row; \
+    for (int64_t row = part->first; row < part->end; row += LAM_SPARSE_ROWS, y += LAM_SPARSE_ROWS * y_stride) {        \
+      const int64_t rows = part->end - row < LAM_SPARSE_ROWS ? part->end - row : LAM_SPARSE_ROWS;                      \
+      const int64_t share = part->asks && row == part->first ? (LAM_SPARSE_TERMS + rows - 1) / rows : 0;               \
+      const lam_scalar *w = part->w + column;                                                                          \
+      for (int64_t b = 0; b < blocks; ++b, w += LAM_SPARSE_TERMS * w_stride) {                                         \
+        const uint8_t *list = lam_places_of_row(x, part->block + b, row);                                              \
+        const uint8_t *counts = x->counts + (part->block + b) * x->rows + row;                                         \
         const int ends = leaves && b == blocks - 1;                                                                    \
         const int64_t stride = ends ? y_stride : VECTORS * LAM_LANES;                                                  \
         lam_scalar *from = sums, *to = ends ? y : sums;                                                                \
+        const lam_scalar *next = w + LAM_SPARSE_TERMS * w_stride;                                                      \
         for (int64_t r = 0; r < rows; ++r) {                                                                           \
-          ROW(list, (const lam_scalar *)(list + LAM_SPARSE_TERMS), counts[r], w + b * LAM_SPARSE_TERMS * w_stride,     \
-              w_bytes, from, to, b > 0);                                                                               \
+          for (int64_t i = 0; i < share; ++i, next += w_stride) {                                                      \
+            LAM_UNROLL for (int v = 0; v < VECTORS; ++v) lam_prefetch(next + v * (APART));                             \
+          }                                                                                                            \
+          ROW(list, (const lam_scalar *)(list + LAM_SPARSE_TERMS), counts[r], w, w_bytes, APART, from, to, b > 0);     \
           list += LAM_SPARSE_LIST;                                                                                     \
           from += VECTORS * LAM_LANES;                                                                                 \
           to += stride;                                                                                                \
@@ -286,25 +304,32 @@ LAM_DEFINE_SPARSE_ROW(lam_sparse_row_1, 1)
 LAM_DEFINE_SPARSE_ROW(lam_sparse_row_2, 2)
 LAM_DEFINE_SPARSE_ROW(lam_sparse_row_3, 3)
 LAM_DEFINE_SPARSE_ROW(lam_sparse_row_4, 4)
-LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_1, lam_sparse_row_1, 1)
-LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_2, lam_sparse_row_2, 2)
-LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_3, lam_sparse_row_3, 3)
-LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_4, lam_sparse_row_4, 4)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_1, lam_sparse_row_1, 1, LAM_LANES)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_2, lam_sparse_row_2, 2, LAM_LANES)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_3, lam_sparse_row_3, 3, LAM_LANES)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_product_4, lam_sparse_row_4, 4, LAM_LANES)
+// Panels are a vector wide.
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_panels_2, lam_sparse_row_2, 2, part->apart)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_panels_3, lam_sparse_row_3, 3, part->apart)
+LAM_DEFINE_SPARSE_PRODUCT(lam_sparse_panels_4, lam_sparse_row_4, 4, part->apart)
 
-#define LAM_SPARSE_CASE(VECTORS)                                                                                       \
-  case VECTORS:                                                                                                        \
-    lam_sparse_product_##VECTORS(x, first, end, block, blocks, w + column, w_stride, y + column, y_stride, last, adds);\
-    break;
+#define LAM_SPARSE_CASE(NAME, VECTORS)                                                                                 \
+  case VECTORS: NAME(x, part, column / LAM_LANES * part->apart, y + column, y_stride, last, adds); break;
 /// y = x·W, or y += x·W, for the same rows and blocks and all of y's columns, of which W has whole vectors.
-LAM_INLINE void lam_multiply_sparse(const lam_sparse_rows *x, int64_t first, int64_t end, int64_t block, int64_t blocks,
-                                    const lam_scalar *w, int64_t w_stride, lam_scalar *y, int64_t y_stride,
-                                    int64_t columns, int adds) {
+LAM_INLINE void lam_multiply_sparse(const lam_sparse_rows *x, const lam_sparse_part *part, lam_scalar *y,
+                                    int64_t y_stride, int64_t columns, int adds) {
+  const int is_tile = part->apart == LAM_LANES;
   for (int64_t column = 0; column < columns;) {
     // As many as registers hold, and no single one left over.
     const int64_t left = (columns - column + LAM_LANES - 1) / LAM_LANES;
     const int64_t vectors = left <= LAM_SPARSE_VECTORS ? left : left == LAM_SPARSE_VECTORS + 1 ? 3 : LAM_SPARSE_VECTORS;
     const int64_t rest = columns - column - (vectors - 1) * LAM_LANES, last = rest < LAM_LANES ? rest : LAM_LANES;
-    switch (vectors) { LAM_SPARSE_CASE(1) LAM_SPARSE_CASE(2) LAM_SPARSE_CASE(3) LAM_SPARSE_CASE(4) }
+    switch (is_tile || vectors == 1 ? vectors : -vectors) {
+      LAM_SPARSE_CASE(lam_sparse_product_1, 1) LAM_SPARSE_CASE(lam_sparse_product_2, 2)
+      LAM_SPARSE_CASE(lam_sparse_product_3, 3) LAM_SPARSE_CASE(lam_sparse_product_4, 4)
+      LAM_SPARSE_CASE(lam_sparse_panels_2, -2) LAM_SPARSE_CASE(lam_sparse_panels_3, -3)
+      LAM_SPARSE_CASE(lam_sparse_panels_4, -4)
+    }
     column += vectors * LAM_LANES;
   }
 }

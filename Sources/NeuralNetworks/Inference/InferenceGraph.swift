@@ -31,6 +31,14 @@ struct InferenceGraph<Scalar: NetworkScalar> {
   let outputShape: [Int]
   let table: KernelTable<Scalar>
 
+  /// Bytes of all kernels.
+  var weightBytes: Int {
+    operations.reduce(0) { bytes, operation in
+      guard case .dense(let dense) = operation.kind else { return bytes }
+      return bytes + dense.kernel.rows * dense.kernel.columns * MemoryLayout<Scalar>.stride
+    }
+  }
+
   /// The operations of `network` with the values that `store` holds now.
   ///
   /// - Throws: `ModelError.layer` where a user's layer is written for another precision; `InstructionSetError`.

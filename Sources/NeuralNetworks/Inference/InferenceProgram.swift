@@ -21,6 +21,10 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
   let convertedStride: Int
   let scratchScalars: Int
   let scratchCount: Int
+  /// Multiplies what a ReLU leaves; nil where no step gains by it.
+  let lists: ListedPanels<Scalar>?
+  /// The fewest rows for which it may: a number, because looking at `lists` takes longer than a short step.
+  let fewestListedRows: Int
   /// Multiplies inputs that are images; nil where none are expected to gain by it.
   let images: ImageInputs<Scalar>?
 
@@ -35,8 +39,12 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
     inputCount = graph.inputShape.reduce(1, *)
     outputCount = graph.outputShape.reduce(1, *)
     let mostRows = graph.operations.reduce(1) { max($0, $1.inputRows, $1.outputRows) }
-    // Four blocks of rows of a product: the panel of weights that they share stays in the L2 cache.
-    blockSamples = graph.hasCustomLayers ? maximumBatch : max(1, 4 * graph.table.products.blockRows() / mostRows)
+    // Four blocks of rows of a product: the panel of weights that they share stays in the L2 cache. All weights, where they
+    // do not, come from afar for each block of samples: the more of these, the less often.
+    let blockRows = 4 * graph.table.products.blockRows()
+    let rows =
+      graph.weightBytes > Self.mostNearBytes ? max(blockRows, SparseProductKernels<Scalar>.rowsTogether) : blockRows
+    blockSamples = graph.hasCustomLayers ? maximumBatch : max(1, rows / mostRows)
     var memory: [AlignedBuffer<Scalar>] = []
     var binder = InferenceBinder(kernels: graph.table, operations: graph.operations)
     let bound = binder.steps(&memory)
@@ -52,6 +60,8 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
       if case .scratch(let index) = step.destination { max(most, index + 1) } else { most }
     }
     scratchScalars = (blockSamples * largest + 63) / 32 * 32
+    lists = ListedPanels(bound, blockSamples: blockSamples, table: table)
+    fewestListedRows = lists == nil ? Int.max : ListedPanels<Scalar>.fewestRows.ofFar
     images = blockSamples <= ImageInputs<Scalar>.mostSamples ? Self.images(graph, bound) : nil
     let leastFirst = images == nil ? 0 : Self.leastSharedImageProduct
     let shared = bound.enumerated().filter { index, step in
@@ -64,6 +74,9 @@ final class InferenceProgram<Scalar: NetworkScalar>: @unchecked Sendable {
   }
 
   deinit { steps.deallocate() }
+
+  /// The most bytes of weights that come from caches near by for every block of samples.
+  private static var mostNearBytes: Int { 2 << 20 }
 
   /// Multiply-adds below which a product is not shared by columns: waiting for each other takes as long as 10,000 or so.
   static var leastSharedProduct: Int { 1 << 16 }

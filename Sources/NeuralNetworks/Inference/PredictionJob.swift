@@ -19,6 +19,9 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   /// Samples of bytes, for each member.
   private let imageRows: AlignedBuffer<UInt8>
   private let imageBytesPerMember: Int
+  /// Lists of what a product multiplies, for each member.
+  private let lists: AlignedBuffer<UInt8>
+  private let listBytesPerMember: Int
   private let nextSample = Atomic<Int>(0)
 
   // The call at hand.
@@ -51,6 +54,8 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     for index in 0..<program.blockSamples { indices.baseAddress[index] = Int32(index) }
     imageBytesPerMember = MemberSpacing.spaced(program.blockSamples * (program.images?.stride ?? 0), of: UInt8.self)
     imageRows = AlignedBuffer(zeroedCapacity: members * imageBytesPerMember)
+    listBytesPerMember = MemberSpacing.spaced(program.lists?.bytes ?? 0, of: UInt8.self)
+    lists = AlignedBuffer(uninitializedCapacity: members * listBytesPerMember)
     inputs = .scalars(scratch.baseAddress)
     output = scratch.baseAddress
   }
@@ -107,14 +112,16 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
       let first = nextSample.add(samplesPerPiece, ordering: .relaxed).oldValue
       if first >= samples { return }
       runBlock(
-        first, min(samplesPerPiece, samples - first), base, imageRows.baseAddress + member * imageBytesPerMember)
+        first, min(samplesPerPiece, samples - first), base, imageRows.baseAddress + member * imageBytesPerMember,
+        listMemory(member))
     }
   }
 
   /// All steps for `count` samples from `first`; in one piece, where a call of each step would count references.
   @inline(__always)
   private func runBlock(
-    _ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>
+    _ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Scalar>, _ imageRows: UnsafeMutablePointer<UInt8>,
+    _ lists: UnsafeMutablePointer<UInt8>
   ) {
     let program = program
     let activations = scratch + convertedScalars
@@ -142,7 +149,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
         continue
       }
       run(
-        step, x, y,
+        step, x, y, lists,
         shortcut: MatrixView(
           base: base(step.shortcut), rows: x.rows, columns: x.columns,
           stride: step.shortcut == .input && step.inputRows == 1 ? inputStride : step.shortcutStride))
@@ -157,10 +164,17 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     let activations: UnsafeMutablePointer<Scalar>
     let output: UnsafeMutablePointer<Scalar>
     let images: BlockImages
+    let lists: UnsafeMutablePointer<UInt8>
   }
 
-  /// The block that `member` sees: activations lie in one place, inputs that are converted, and images, in one of each
-  /// member's own.
+  /// Where `member` lists what its products multiply.
+  @inline(__always)
+  private func listMemory(_ member: Int) -> UnsafeMutablePointer<UInt8> {
+    lists.baseAddress + member * listBytesPerMember
+  }
+
+  /// The block that `member` sees: activations lie in one place, inputs that are converted, images and lists in one of
+  /// each member's own.
   @inline(__always)
   func sharedBlock(_ member: Int) -> Block {
     let converted = scratch.baseAddress + member * scratchPerMember
@@ -168,7 +182,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
     let (input, inputStride) = images.isWhole ? (converted, 0) : blockInput(0, samples, converted)
     return Block(
       count: samples, input: input, inputStride: inputStride, activations: scratch.baseAddress + convertedScalars,
-      output: output, images: images)
+      output: output, images: images, lists: listMemory(member))
   }
 
   /// Where a step's matrix begins.
@@ -189,7 +203,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
       multiply(x, weights, block.images, into: y)
       finishDense(step, y)
     } else {
-      run(step, x, y, shortcut: shortcut(of: step, block))
+      run(step, x, y, block.lists, shortcut: shortcut(of: step, block))
     }
   }
 
@@ -198,7 +212,7 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   func run(_ step: InferenceStep<Scalar>, of block: Block, columns: Range<Int>) {
     let (x, y) = (input(of: step, block), output(of: step, block))
     run(
-      step.columns(columns), step.kind == .dense ? x : x.columns(columns), y.columns(columns),
+      step.columns(columns), step.kind == .dense ? x : x.columns(columns), y.columns(columns), block.lists,
       shortcut: shortcut(of: step, block).columns(columns))
   }
 
@@ -293,12 +307,18 @@ public final class PredictionJob<Scalar: NetworkScalar>: TeamJob, @unchecked Sen
   @inline(__always)
   private func run(
     _ step: InferenceStep<Scalar>, _ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>,
-    shortcut: @autoclosure () -> MatrixView<Scalar>
+    _ lists: UnsafeMutablePointer<UInt8>, shortcut: @autoclosure () -> MatrixView<Scalar>
   ) {
     let kernels = program.kernels
     switch step.kind {
     case .dense:
-      if let weights = step.weights { kernels.multiply(x, weights, y) }
+      if let weights = step.weights {
+        if x.rows >= program.fewestListedRows, let listed = program.lists, listed.takes(x, y) {
+          listed.multiply(x, weights, into: y, lists: lists)
+        } else {
+          kernels.multiply(x, weights, y)
+        }
+      }
       finishDense(step, y)
     case .activation: kernels.activate(x, nil, y, step.activation, step.alpha)
     case .normalization:

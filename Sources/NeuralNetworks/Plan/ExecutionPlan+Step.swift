@@ -110,7 +110,7 @@ extension ExecutionPlan {
             if let wide {
               wide.multiply(member, w.columns(0..<product.columns), into: product)
             } else if let sparse {
-              sparse.multiply(member, w, into: product)
+              sparse.multiply(member, w, ofColumns: stage.output.columns, into: product)
             } else {
               products.multiply(
                 MatrixView(base: x.base, rows: outputRows, columns: x.columns, stride: x.stride), w, into: product)
@@ -229,7 +229,7 @@ extension ExecutionPlan {
       let columns = stage.inputTiles[tile]
       let w = products.transposed(
         stage.kernels, stage.tileCount, columns: columns, rowsOf: inputGradient, scratch: scratch(of: member))
-      sparse.multiply(member, w, into: inputGradient.rows(0..<rows).columns(columns))
+      sparse.multiply(member, w, ofColumns: nil, into: inputGradient.rows(0..<rows).columns(columns))
     }
   }
 

@@ -25,12 +25,8 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   private let panelBytes: Int
   private let memberBytes: Int
 
-  /// The fewest rows, terms and columns for which lists may pay.
+  /// The fewest rows for which lists may pay.
   private static var fewestRows: Int { 16 }
-  private static var fewestTerms: Int { 128 }
-  private static var fewestColumns: Int { 128 }
-  /// The most sixteenths of a matrix that may be other than 0.
-  private static var most: Int { 9 }
   /// The fewest samples for which lists of the outputs' gradients may pay, and those up to which the most that may be other
   /// than 0 is less: what such lists make has to be transposed.
   private static var fewestSamples: Int { 32 }
@@ -66,7 +62,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   /// Whether lists of a matrix of this shape pay in a product of so many columns.
   @inline(__always)
   private static func suits(rows: Int, terms: Int, columns: Int) -> Bool {
-    rows >= fewestRows && terms >= fewestTerms && columns >= fewestColumns
+    rows >= fewestRows && Kernels.mayPay(terms: terms, columns: columns)
   }
 
   /// The bytes of the largest lists of a stage, 0 where none pay.
@@ -82,7 +78,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     if stage.inputGradient != nil, suits(rows: rows, terms: units, columns: inputs) {
       bytes = max(bytes, Kernels.bytes(rows: rows, blocks: Pieces(terms: units).blocks))
     }
-    if rows >= fewestSamples, inputs >= fewestColumns {
+    if rows >= fewestSamples, Kernels.mayPay(terms: inputs, columns: inputs) {
       bytes = max(bytes, Kernels.bytes(rows: units, blocks: Kernels.blocks(terms: rows)))
     }
     return bytes
@@ -94,7 +90,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     guard !owned.isEmpty else { return false }
     let columns = Self.units(stage, owned).count
     return Self.suits(rows: inputs.rows, terms: inputs.columns, columns: columns)
-      && hasRoom(stage, rows: inputs.rows) && isSparse(inputs, Self.most)
+      && hasRoom(stage, rows: inputs.rows) && isSparse(inputs, Kernels.mostSixteenths)
   }
 
   /// Whether the product of `stage` with the gradient of its outputs is made so by a member that owns those tiles of the
@@ -105,7 +101,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     let columns =
       stage.inputTiles[owned.upperBound - 1].upperBound - stage.inputTiles[owned.lowerBound].lowerBound
     return Self.suits(rows: outputGradient.rows, terms: outputGradient.columns, columns: columns)
-      && hasRoom(stage, rows: outputGradient.rows) && isSparse(outputGradient, Self.most)
+      && hasRoom(stage, rows: outputGradient.rows) && isSparse(outputGradient, Kernels.mostSixteenths)
   }
 
   /// Whether the gradient of the kernel of `stage` is made of lists of that of its outputs by a member that owns those
@@ -115,11 +111,11 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   @inline(__always)
   func takes(_ stage: BoundStage<Scalar>, outputGradient: Matrix, inputs: Matrix, tiles owned: Range<Int>) -> Bool {
     guard !owned.isEmpty, stage.tiles[owned.lowerBound].kernel != nil, inputs.rows >= Self.fewestSamples,
-      inputs.columns >= Self.fewestColumns
+      Kernels.mayPay(terms: inputs.columns, columns: inputs.columns)
     else { return false }
-    let most = inputs.rows < Self.fewSamples.below ? Self.fewSamples.most : Self.most
+    let most = inputs.rows < Self.fewSamples.below ? Self.fewSamples.most : Kernels.mostSixteenths
     return hasRoom(stage, rows: inputs.rows)
-      && isSparse(outputGradient.columns(Self.units(stage, owned)), most) && !isSparse(inputs, Self.most)
+      && isSparse(outputGradient.columns(Self.units(stage, owned)), most) && !isSparse(inputs, Kernels.mostSixteenths)
   }
 
   /// The units of the tiles `owned`.
@@ -170,16 +166,18 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     }
   }
 
-  /// y = x·w for one tile, of w or of its transpose.
+  /// y = x·w for one tile of w, of a kernel of so many columns, or of its transpose, which is in a cache near by (nil).
   @inline(__always)
-  func multiply(_ member: Int, _ w: Matrix, into y: Matrix) {
+  func multiply(_ member: Int, _ w: Matrix, ofColumns all: Int?, into y: Matrix) {
+    let asksAhead = all.map { Kernels.asksAhead(terms: w.rows, columns: $0) } ?? false
     let pieces = Pieces(terms: w.rows)
     var (first, block) = (0, 0)
     while first < w.rows {
       let end = min(first + pieces.depth, w.rows)
       let part = SparsePart(
         listedRows: y.rows, listedBlocks: pieces.blocks, rows: 0..<y.rows,
-        blocks: block..<block + Kernels.blocks(terms: end - first))
+        blocks: block..<block + Kernels.blocks(terms: end - first),
+        asksAhead: asksAhead)
       product(lists(member), part, w.rows(first..<end), y, first > 0)
       first = end
       block += pieces.blocksOfPiece
