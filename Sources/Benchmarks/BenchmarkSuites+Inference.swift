@@ -11,7 +11,8 @@ extension BenchmarkSuites {
   /// can. With `data` the pixels are those of its test images. BLAS and the predictor have as many threads as there are
   /// processors, at most 8.
   ///
-  /// Last come few samples of a wide network, whose weights are what takes the time: a team shares their columns.
+  /// Last comes a wide network: few samples, for which its weights are what takes the time (a team shares their
+  /// columns), and many.
   ///
   /// - Throws: `DatasetError` where there are no such images, `ModelError` where they are of another size.
   public func inference() throws {
@@ -25,7 +26,7 @@ extension BenchmarkSuites {
       try inference(widths, batch, .normal, as: Float.self)
     }
     try inference(widths, 32, .normal, as: Double.self)
-    for batch in [1, 8] { try inference([784, 1024, 1024, 1024, 10], batch, .normal, as: Float.self) }
+    for batch in [1, 8, 256] { try inference([784, 1024, 1024, 1024, 10], batch, .normal, as: Float.self) }
   }
 
   private enum InferenceInputs {

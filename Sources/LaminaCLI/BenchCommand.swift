@@ -12,7 +12,7 @@ struct BenchCommand: ParsableCommand {
       gemm: products of a layer's shapes. batchnorm: batch normalization with ReLU, and what each of its options \
       costs beside plain. dense: one layer, forward and \
       backward. step: training the network that the flags describe. inference: answers of 784-128-64-10 by batch, \
-      and of a wide network to few samples. optimizers: updates, dropout, activations, elementary functions and \
+      and of a wide network. optimizers: updates, dropout, activations, elementary functions and \
       losses. all: all of them; unless --quick is given, also the series of --sweep.
 
       Variants: naive is textbook loops on one thread; unfused is one call of BLAS for each product, on --threads \

@@ -11,7 +11,7 @@ struct ListedPanels<Scalar: NetworkScalar>: Sendable {
   private let product:
     @Sendable (UnsafeMutablePointer<UInt8>, SparsePart, UnsafePointer<Scalar>, Int, MatrixView<Scalar>) -> Void
 
-  /// Bytes of the largest lists of a block.
+  /// Bytes of lists that there is room for: those of the largest block, but for blocks of very many samples.
   let bytes: Int
 
   /// The fewest rows for which lists may pay, and of weights that come from afar.
@@ -24,13 +24,21 @@ struct ListedPanels<Scalar: NetworkScalar>: Sendable {
     else { return nil }
     (self.isSparse, self.listRows, product) = (isSparse, listRows, multiply)
     bytes = steps.reduce(0) { most, step in
-      let rows = blockSamples * step.inputRows
       guard step.kind == .dense, Kernels.mayPay(terms: step.inputColumns, columns: step.outputColumns) else {
         return most
       }
-      return max(most, Kernels.bytes(rows: rows, blocks: Kernels.blocks(terms: step.inputColumns)))
+      let bytes = Self.bytes(rows: blockSamples * step.inputRows, terms: step.inputColumns)
+      return max(most, min(bytes, Self.mostBytes))
     }
     if bytes == 0 { return nil }
+  }
+
+  /// The most bytes of lists that a member keeps: layers of a user's may take many samples together.
+  private static var mostBytes: Int { 48 << 20 }
+
+  @inline(__always)
+  private static func bytes(rows: Int, terms: Int) -> Int {
+    SparseProductKernels<Scalar>.bytes(rows: rows, blocks: SparseProductKernels<Scalar>.blocks(terms: terms))
   }
 
   /// Whether y = x·W is made so.
@@ -38,6 +46,7 @@ struct ListedPanels<Scalar: NetworkScalar>: Sendable {
   func takes(_ x: MatrixView<Scalar>, _ y: MatrixView<Scalar>) -> Bool {
     x.rows >= (asksAhead(x, y) ? Self.fewestRows.ofFar : Self.fewestRows.ofNear)
       && SparseProductKernels<Scalar>.mayPay(terms: x.columns, columns: y.columns)
+      && Self.bytes(rows: x.rows, terms: x.columns) <= bytes
       && isSparse(x, SparseProductKernels<Scalar>.mostSixteenths)
   }
 

@@ -27,8 +27,8 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
 
   /// The fewest rows for which lists may pay.
   private static var fewestRows: Int { 16 }
-  /// The fewest samples for which lists of the outputs' gradients may pay, and those up to which the most that may be other
-  /// than 0 is less: what such lists make has to be transposed.
+  /// The fewest samples for which lists of the outputs' gradients may pay, and those below which fewer sixteenths may be
+  /// other than 0: what such lists make has to be transposed.
   private static var fewestSamples: Int { 32 }
   private static var fewSamples: (below: Int, most: Int) { (64, 5) }
   /// The most bytes of lists that a member keeps.
