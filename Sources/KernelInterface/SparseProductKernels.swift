@@ -27,8 +27,8 @@ public final class SparseProductKernels<Scalar>: @unchecked Sendable {
   public var multiply:
     (@Sendable (UnsafeMutablePointer<UInt8>, SparsePart, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
-  /// `(lists, part, packed, depth, y)`: y = x·w for the listed rows in `part`, whose blocks are all; `packed` as by
-  /// `ProductKernels.pack`, of `depth` rows.
+  /// `(lists, part, packed, depth, y)`: y = x·w for the listed rows and blocks in `part`; `packed` is w as by
+  /// `ProductKernels.pack`, `depth` rows that are the terms of those blocks.
   public var multiplyPanels:
     (@Sendable (UnsafeMutablePointer<UInt8>, SparsePart, UnsafePointer<Scalar>, Int, MatrixView<Scalar>) -> Void)?
 

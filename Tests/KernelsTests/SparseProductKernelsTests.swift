@@ -30,7 +30,7 @@ import Testing
 
   private func checkProducts<S: KernelScalar>(_: S.Type, terms: Int, density: Double) {
     let table = S.kernels(for: .avx2)
-    let (sparseProducts, multiply) = (table.sparseProducts, table.layerProducts.multiply!)
+    let (sparseProducts, products, multiply) = (table.sparseProducts, table.products, table.layerProducts.multiply!)
     var numbers = TestNumbers(UInt64(terms))
     let blocks = SparseProductKernels<S>.blocks(terms: terms)
     for rows in Self.rows {
@@ -55,6 +55,17 @@ import Testing
           sparseProducts.multiply!(lists.base, part, w.view.rows(piece), y.view, index > 0)
           let what = "\(S.self), \(rows) × \(columns) × \(terms), \(density), piece \(index)"
           #expect(y.elements == expected.elements && y.paddingIsIntact, "\(what)")
+          // The same piece of W in panels.
+          var packed = [S](repeating: 0, count: products.packedCount(terms, columns))
+          packed.withUnsafeMutableBufferPointer {
+            products.pack(w.view.rows(piece).columns(0..<columns), $0.baseAddress!)
+          }
+          let (ofPanels, expectedOfPanels) = (
+            PaddedMatrix<S>(rows, columns) { _, _ in 9 }, PaddedMatrix<S>(rows, columns)
+          )
+          products.multiply(x.view.columns(piece), packed, expectedOfPanels.view)
+          sparseProducts.multiplyPanels!(lists.base, part, packed, terms, ofPanels.view)
+          #expect(ofPanels.elements == expectedOfPanels.elements && ofPanels.paddingIsIntact, "panels, \(what)")
         }
       }
     }
@@ -103,38 +114,6 @@ import Testing
   func gradients(samples: Int, density: Double) {
     checkGradients(Float.self, samples: samples, density: density)
     checkGradients(Double.self, samples: samples, density: density)
-  }
-
-  private func checkPanels<S: KernelScalar>(_: S.Type, terms: Int, density: Double) {
-    let table = S.kernels(for: .avx2)
-    let (sparseProducts, products) = (table.sparseProducts, table.products)
-    var numbers = TestNumbers(UInt64(terms))
-    let blocks = SparseProductKernels<S>.blocks(terms: terms)
-    for rows in Self.rows {
-      let x: PaddedMatrix<S> = sparse(rows, terms, density, &numbers)
-      let lists = GuardedBytes(SparseProductKernels<S>.bytes(rows: rows, blocks: blocks))
-      sparseProducts.listRows!(x.view, lists.base, 0, blocks)
-      for columns in Self.columns(S.self) {
-        let w = PaddedMatrix<S>(terms, columns) { _, _ in numbers.normal() }
-        var packed = [S](repeating: 0, count: products.packedCount(terms, columns))
-        packed.withUnsafeMutableBufferPointer { products.pack(w.view, $0.baseAddress!) }
-        let (y, expected) = (PaddedMatrix<S>(rows, columns) { _, _ in 9 }, PaddedMatrix<S>(rows, columns))
-        products.multiply(x.view, packed, expected.view)
-        for asksAhead in [false, true] {
-          let part = SparsePart(
-            listedRows: rows, listedBlocks: blocks, rows: 0..<rows, blocks: 0..<blocks, asksAhead: asksAhead)
-          sparseProducts.multiplyPanels!(lists.base, part, packed, terms, y.view)
-          let what = "\(S.self), \(rows) × \(columns) × \(terms), \(density)"
-          #expect(y.elements == expected.elements && y.paddingIsIntact, "\(what)")
-        }
-      }
-    }
-  }
-
-  @Test("Panels give the bits of all terms", arguments: terms, densities)
-  func panels(terms: Int, density: Double) {
-    checkPanels(Float.self, terms: terms, density: density)
-    checkPanels(Double.self, terms: terms, density: density)
   }
 
   /// zᵀ·x from lists of z's columns, whose transposed is xᵀ·z.

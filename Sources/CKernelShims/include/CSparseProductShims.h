@@ -193,7 +193,7 @@ LAM_APART void lam_lay_out_tile(const lam_scalar *z, int64_t z_stride, int64_t r
 /// Four numbers of a list, spread over the lanes of one vector each.
 #ifdef LAMINA_DOUBLE
 #define LAM_SPREAD_FOUR(name, from)                                                                                    \
-  const lam_four_scalars all = *(const lam_unaligned_scalars *)(from);                                                    \
+  const lam_four_scalars all = *(const lam_unaligned_scalars *)(from);                                                 \
   lam_half low = __builtin_shufflevector(all, all, 0, 1, 0, 1), high = __builtin_shufflevector(all, all, 2, 3, 2, 3);  \
   LAM_KEEP_VECTOR(low);                                                                                                \
   LAM_KEEP_VECTOR(high);                                                                                               \
@@ -201,7 +201,7 @@ LAM_APART void lam_lay_out_tile(const lam_scalar *z, int64_t z_stride, int64_t r
 #else
 #define LAM_SPREAD(low, k) __builtin_shufflevector(low, low, k, k, k, k, 4 + k, 4 + k, 4 + k, 4 + k)
 #define LAM_SPREAD_FOUR(name, from)                                                                                    \
-  const lam_four_scalars all = *(const lam_unaligned_scalars *)(from);                                                    \
+  const lam_four_scalars all = *(const lam_unaligned_scalars *)(from);                                                 \
   lam_half low = __builtin_shufflevector(all, all, 0, 1, 2, 3, 0, 1, 2, 3);                                            \
   LAM_KEEP_VECTOR(low);                                                                                                \
   const lam_half name##0 = LAM_SPREAD(low, 0), name##1 = LAM_SPREAD(low, 1);                                           \

@@ -11,7 +11,8 @@ struct ListedPanels<Scalar: NetworkScalar>: Sendable {
   private let product:
     @Sendable (UnsafeMutablePointer<UInt8>, SparsePart, UnsafePointer<Scalar>, Int, MatrixView<Scalar>) -> Void
 
-  /// Bytes of lists that there is room for: those of the largest block, but for blocks of very many samples.
+  /// Bytes of lists that there is room for: those of the largest block, but for the many samples that a
+  /// user's layer may take together.
   let bytes: Int
 
   /// The fewest rows for which lists may pay, and of weights that come from afar.
@@ -28,13 +29,10 @@ struct ListedPanels<Scalar: NetworkScalar>: Sendable {
         return most
       }
       let bytes = Self.bytes(rows: blockSamples * step.inputRows, terms: step.inputColumns)
-      return max(most, min(bytes, Self.mostBytes))
+      return max(most, min(bytes, SparseProducts<Scalar>.mostBytes))
     }
     if bytes == 0 { return nil }
   }
-
-  /// The most bytes of lists that a member keeps: layers of a user's may take many samples together.
-  private static var mostBytes: Int { 48 << 20 }
 
   @inline(__always)
   private static func bytes(rows: Int, terms: Int) -> Int {

@@ -88,22 +88,31 @@ extension ExecutionPlan {
     products.prepareGradient(member, inputs: input(of: index, member).rows(0..<rows))
     for tile in owned {
       let bound = stage.tiles[tile]
-      let width = bound.kernelStride
       products.prepareGradient(member, outputs: stage.outputGradient.rows(0..<rows).columns(bound.columns))
       var row = 0
       while row < stage.input.columns {
         let block = row..<min(row + blockRows, stage.input.columns)
         row = block.upperBound
-        let offset = bound.region.lowerBound + block.lowerBound * width
-        let count = block.count * width
-        prefetch?.advance(weights: count)
-        let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
-        products.makeGradient(
-          member, inputs: stage.input.columns, samples: rows, block,
-          into: MatrixView(base: gradient, rows: block.count, columns: width))
-        update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
+        useGradient(member, bound, block, &prefetch) {
+          products.makeGradient(member, inputs: stage.input.columns, samples: rows, block, into: $0)
+        }
       }
     }
+  }
+
+  /// The gradient of the rows `block` of one tile's kernel, which `make` makes, and the update with it.
+  @inline(__always)
+  private func useGradient(
+    _ member: Int, _ tile: BoundTile<Scalar>, _ block: Range<Int>, _ prefetch: inout BatchPrefetch?,
+    _ make: (MatrixView<Scalar>) -> Void
+  ) {
+    let width = tile.kernelStride
+    let offset = tile.region.lowerBound + block.lowerBound * width
+    let count = block.count * width
+    prefetch?.advance(weights: count)
+    let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
+    make(MatrixView(base: gradient, rows: block.count, columns: width))
+    update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
   }
 
   /// Gradients and updates of a stage's kernel from lists of the gradient of its outputs, for the tiles that `member` owns:
@@ -115,23 +124,16 @@ extension ExecutionPlan {
     let stage = stages[index]
     let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
     let x = input(of: index, member).rows(0..<rows)
-    sparse.prepareTransposed(
-      member, stage, outputGradient: stage.outputGradient.rows(0..<rows), tiles: owned)
+    sparse.prepareTransposed(member, stage, outputGradient: stage.outputGradient.rows(0..<rows), tiles: owned)
     var row = 0
     while row < x.columns {
       let block = row..<min(row + SparseProducts<Scalar>.inputsTogether, x.columns)
       row = block.upperBound
       sparse.prepareTransposed(member, inputs: x.columns(block))
       for tile in owned {
-        let width = stage.tiles[tile].kernelStride
-        let offset = stage.tiles[tile].region.lowerBound + block.lowerBound * width
-        let count = block.count * width
-        prefetch?.advance(weights: count)
-        let gradient = update == nil ? store.gradients.baseAddress + offset : scratch(of: member)
-        sparse.makeTransposed(
-          member, stage, samples: rows, tiles: owned, tile: tile,
-          into: MatrixView(base: gradient, rows: block.count, columns: width))
-        update?.apply(to: store, start: offset, count: count, gradients: gradient, kernels: table.optimizers)
+        useGradient(member, stage.tiles[tile], block, &prefetch) {
+          sparse.makeTransposed(member, stage, samples: rows, tiles: owned, tile: tile, into: $0)
+        }
       }
     }
   }

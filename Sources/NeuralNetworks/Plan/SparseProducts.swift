@@ -31,8 +31,8 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   /// other than 0: what such lists make has to be transposed.
   private static var fewestSamples: Int { 32 }
   private static var fewSamples: (below: Int, most: Int) { (64, 5) }
-  /// The most bytes of lists that a member keeps.
-  private static var mostBytes: Int { 48 << 20 }
+  /// The most bytes of lists that a member keeps, in a step or a prediction.
+  static var mostBytes: Int { 48 << 20 }
 
   /// Nil where this CPU has no such products, or `stages` none that takes them.
   init?(
