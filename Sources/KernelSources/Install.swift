@@ -63,8 +63,13 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.weightGradients.transposedProductAsking = gradientSixRowsAsking
     table.layerProducts.multiply = multiplySixRows
     table.layerProducts.multiplyByTransposed = multiplyByTransposedSixRows
-    table.layerProducts.unitsPerRowOfTransposed = 5
-    table.layerProducts.mostRowsOfTransposed = 40
+    #if LAMINA_DOUBLE
+      table.layerProducts.unitsPerRowOfTransposed = 5
+      table.layerProducts.mostRowsOfTransposed = 24
+    #else
+      table.layerProducts.unitsPerRowOfTransposed = 8
+      table.layerProducts.mostRowsOfTransposed = 14
+    #endif
     table.packedProducts.layout = packedLayout
     table.packedProducts.packLeftTransposed = packInputs
     table.packedProducts.packRight = packOutputGradient

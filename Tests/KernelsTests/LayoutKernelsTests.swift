@@ -8,14 +8,16 @@ import Testing
     for rows in Self.sizes {
       for columns in Self.sizes {
         let x = TestMatrix<S>(rows, columns) { S($0 * 1000 + $1) }
-        let y = TestMatrix<S>(columns, rows)
-        table.layout.transpose(x.view, y.view)
-        var wrong = 0
-        for row in 0..<rows {
-          for column in 0..<columns where y[column, row] != S(row * 1000 + column) { wrong += 1 }
+        for asksAhead in [false, true] {
+          let y = TestMatrix<S>(columns, rows)
+          table.layout.transpose(x.view, y.view, asksAhead ? UnsafePointer(x.view.base) : nil)
+          var wrong = 0
+          for row in 0..<rows {
+            for column in 0..<columns where y[column, row] != S(row * 1000 + column) { wrong += 1 }
+          }
+          #expect(wrong == 0, "\(table.instructionSet), \(rows) × \(columns)")
+          #expect(y.guardsIntact, "\(table.instructionSet), \(rows) × \(columns)")
         }
-        #expect(wrong == 0, "\(table.instructionSet), \(rows) × \(columns)")
-        #expect(y.guardsIntact, "\(table.instructionSet), \(rows) × \(columns)")
       }
     }
   }

@@ -26,14 +26,6 @@ LAM_INLINE void lam_set_block_column(lam_row_block *block, int64_t column, lam_v
 // A mask takes several instructions a row here: a quarter of a vector of columns is turned round at a time, the last
 // quarter such that it ends with the columns, and a block that is not whole goes by way of one that is.
 
-typedef lam_scalar lam_quarter __attribute__((ext_vector_type(LAM_WIDTH)));
-LAM_INLINE lam_quarter lam_load_quarter(const lam_scalar *p) {
-  lam_quarter quarter;
-  __builtin_memcpy(&quarter, p, sizeof quarter);
-  return quarter;
-}
-LAM_INLINE void lam_store_quarter(lam_scalar *p, lam_quarter quarter) { __builtin_memcpy(p, &quarter, sizeof quarter); }
-
 /// Where the quarter begins that has column `next` of `columns`, of which it reaches beyond none.
 LAM_INLINE int64_t lam_start_of_quarter(int64_t next, int64_t columns) {
   return next < columns - LAM_WIDTH ? next : columns - LAM_WIDTH;

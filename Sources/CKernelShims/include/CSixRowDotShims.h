@@ -1,7 +1,7 @@
 // Products of a few rows with the transposed tiles of a layer's kernel, for sixteen registers: three rows by four columns of
 // sums over the lanes of half a vector; included by CKernelShims.h.
 //
-// W is read as it lies. To transpose it first takes as long as five to twenty rows.
+// W is read as it lies. To transpose it first takes as long as some five rows, fifteen where W is far.
 #pragma once
 #include "CDotProductShims.h"
 

@@ -72,6 +72,14 @@ typedef struct {
 /// Columns in a quarter of a vector, and so rows in a group.
 enum { LAM_WIDTH = LAM_SIDE / 4 };
 
+typedef lam_scalar lam_quarter __attribute__((ext_vector_type(LAM_WIDTH)));
+LAM_INLINE lam_quarter lam_load_quarter(const lam_scalar *p) {
+  lam_quarter quarter;
+  __builtin_memcpy(&quarter, p, sizeof quarter);
+  return quarter;
+}
+LAM_INLINE void lam_store_quarter(lam_scalar *p, lam_quarter quarter) { __builtin_memcpy(p, &quarter, sizeof quarter); }
+
 /// Each quarter of a group of rows transposed, a square of its own.
 LAM_INLINE void lam_exchange_in_quarters(lam_vector *group) {
 #ifdef LAMINA_DOUBLE
@@ -129,15 +137,49 @@ LAM_INLINE void lam_exchange(lam_square *s) {
 
 #endif
 
+#if defined(__AVX2__) && !defined(__AVX512F__) && !defined(LAMINA_DOUBLE)
+#define LAM_EIGHT_BY_EIGHT
+
+/// The quarters of a vector at `p` and four rows below, side by side: each is loaded to where it belongs.
+LAM_INLINE lam_half lam_load_two_quarters(const lam_scalar *p, int64_t stride) {
+  return __builtin_shufflevector(lam_load_quarter(p), lam_load_quarter(p + 4 * stride), 0, 1, 2, 3, 4, 5, 6, 7);
+}
+LAM_INLINE void lam_store_half(lam_scalar *p, lam_half half) { *(lam_unaligned_half *)p = half; }
+
+/// Eight rows of eight columns at `x` to `y`, transposed.
+LAM_INLINE void lam_transpose_eight(const lam_scalar *x, int64_t x_stride, lam_scalar *y, int64_t y_stride) {
+  LAM_UNROLL for (int columns = 0; columns < 8; columns += 4) {
+    lam_half row[4];
+    LAM_UNROLL for (int i = 0; i < 4; ++i) row[i] = lam_load_two_quarters(x + i * x_stride + columns, x_stride);
+    const lam_half low0 = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const lam_half high0 = __builtin_shufflevector(row[0], row[1], 2, 10, 3, 11, 6, 14, 7, 15);
+    const lam_half low1 = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
+    const lam_half high1 = __builtin_shufflevector(row[2], row[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    lam_scalar *to = y + columns * y_stride;
+    lam_store_half(to, __builtin_shufflevector(low0, low1, 0, 1, 8, 9, 4, 5, 12, 13));
+    lam_store_half(to + y_stride, __builtin_shufflevector(low0, low1, 2, 3, 10, 11, 6, 7, 14, 15));
+    lam_store_half(to + 2 * y_stride, __builtin_shufflevector(high0, high1, 0, 1, 8, 9, 4, 5, 12, 13));
+    lam_store_half(to + 3 * y_stride, __builtin_shufflevector(high0, high1, 2, 3, 10, 11, 6, 7, 14, 15));
+  }
+}
+#endif
+
 /// The square at `x` to `y`, transposed; the first `rows` rows and `columns` columns of it count.
 LAM_INLINE void lam_transpose_square(const lam_scalar *x, int64_t x_stride, lam_scalar *y, int64_t y_stride,
                                      int64_t rows, int64_t columns) {
   lam_square square, *s = &square;
   // A whole square goes all its way apart from others: where the ways meet, rows are kept in memory.
   if (rows == LAM_SIDE && columns == LAM_SIDE) {
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) s->row[i] = lam_load(x + i * x_stride);
+#ifdef LAM_EIGHT_BY_EIGHT
+    // A quarter at a time: of a square of this size most registers would be kept in memory between the stages.
+    LAM_UNROLL for (int row = 0; row < LAM_SIDE; row += 8)
+    LAM_UNROLL for (int column = 0; column < LAM_SIDE; column += 8)
+      lam_transpose_eight(x + row * x_stride + column, x_stride, y + column * y_stride + row, y_stride);
+#else
+    LAM_UNROLL for (int i = 0; i < LAM_SIDE; ++i) s->row[i] = lam_load(x + i * x_stride);
     lam_exchange(s);
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) lam_store(y + i * y_stride, s->row[i]);
+    LAM_UNROLL for (int i = 0; i < LAM_SIDE; ++i) lam_store(y + i * y_stride, s->row[i]);
+#endif
     return;
   }
   _Pragma("clang loop unroll(full)") for (int i = 0; i < LAM_SIDE; ++i) {

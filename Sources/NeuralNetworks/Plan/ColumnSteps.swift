@@ -68,10 +68,8 @@ struct StepKernels<Scalar: NetworkScalar>: Sendable {
     ) -> Void
   let dropout: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>, Double, UInt64, Int) -> Void
   let columnSums: @Sendable (MatrixView<Scalar>, UnsafeMutablePointer<Scalar>) -> Void
-  let transpose: @Sendable (MatrixView<Scalar>, MatrixView<Scalar>) -> Void
 
   init(_ table: KernelTable<Scalar>) {
-    transpose = table.layout.transpose
     activationForward = table.activations.forward
     activationBackward = table.activations.backward
     normalizeAndAdd = table.batchNormalization.normalizeAndAdd

@@ -16,7 +16,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   private let listColumns: @Sendable (Matrix, UnsafeMutablePointer<UInt8>) -> Void
   private let product: @Sendable (UnsafeMutablePointer<UInt8>, SparsePart, Matrix, Matrix, Bool) -> Void
   private let layOutTile: @Sendable (Matrix, Matrix) -> Void
-  private let transpose: @Sendable (Matrix, Matrix) -> Void
+  private let transpose: @Sendable (Matrix, Matrix, UnsafePointer<Scalar>?) -> Void
   /// Rows up to which a product with a transposed kernel is best made of the kernel as it lies.
   private let mostRowsOfDots: Int
 
@@ -244,6 +244,6 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     product(lists(member), part, panel, sums.rows(0..<columns.count), false)
     // The columns up to whole vectors.
     for unit in columns.count..<y.columns { (sums.base + unit * sums.stride).update(repeating: 0, count: y.rows) }
-    transpose(sums, y)
+    transpose(sums, y, nil)
   }
 }

@@ -17,7 +17,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   private let dots: (@Sendable (Matrix, UnsafePointer<Matrix>, Int, Range<Int>, Matrix) -> Void)?
   private let unitsPerRowOfDots: Int
   private let mostRowsOfDots: Int
-  private let transpose: @Sendable (Matrix, Matrix) -> Void
+  private let transpose: @Sendable (Matrix, Matrix, UnsafePointer<Scalar>?) -> Void
   private let gradient: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
   /// A gradient of few samples beside which lines are asked for, where there is one.
   private let transposedAsking: WeightGradientKernels<Scalar>.ProductAsking?
@@ -135,9 +135,12 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     // BLAS writes all columns that it is given: more only where the rows of y have room.
     let padded = hasTiles || columns.lowerBound + wide <= y.stride ? wide : width
     var target = scratch
+    // Tiles lie far apart, where no prefetcher looks; of a kernel near by, asking takes as long as it saves.
+    let isFar = count * tiles[0].rows * tiles[0].stride * MemoryLayout<Scalar>.stride > Self.nearKernel
     for index in 0..<count {
       let tile = tiles[index]
-      transpose(tile.rows(columns), Matrix(base: target, rows: tile.columns, columns: width, stride: padded))
+      let next = isFar && index + 1 < count ? UnsafePointer(tiles[index + 1].rows(columns).base) : nil
+      transpose(tile.rows(columns), Matrix(base: target, rows: tile.columns, columns: width, stride: padded), next)
       if !hasTiles, padded > width {
         for row in 0..<tile.columns {
           for column in width..<padded { target[row * padded + column] = 0 }
@@ -147,6 +150,10 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     }
     return Matrix(base: scratch, rows: (target - scratch) / padded, columns: padded)
   }
+
+  /// Bytes of a kernel that comes in time by itself.
+  @inline(__always)
+  private static var nearKernel: Int { 1 << 20 }
 
   // MARK: Gradient of the kernel
 
