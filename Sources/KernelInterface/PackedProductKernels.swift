@@ -63,18 +63,23 @@ public struct OperandLayout: Sendable {
   let bytesPerNumber: Int
   /// Rows of a gradient that are best made at once: they stay in the nearest cache until they are used up.
   public let gradientRows: Int
+  /// Tiles whose gradients share what they read of a left operand that the caches do not keep.
+  public let tilesTogether: Int
   /// Samples from which it pays to lay factors out.
   public let fewestSamples: Int
 
   /// Blocks of sixteen, two by two, × chunks of 32 terms × three parts of 1 KiB.
   public static let split = OperandLayout(
-    rowUnit: 32, columnUnit: 32, termUnit: 32, bytesPerNumber: 6, gradientRows: 64, fewestSamples: 96)
+    rowUnit: 32, columnUnit: 32, termUnit: 32, bytesPerNumber: 6, gradientRows: 64, tilesTogether: 1,
+    fewestSamples: 96)
   /// Six rows, or a vector of 64 bytes of columns, × terms.
   public static let sixRowsOfFloats = OperandLayout(
-    rowUnit: 6, columnUnit: 16, termUnit: 1, bytesPerNumber: 4, gradientRows: 96, fewestSamples: 192)
+    rowUnit: 6, columnUnit: 16, termUnit: 1, bytesPerNumber: 4, gradientRows: 96, tilesTogether: 4,
+    fewestSamples: 192)
   /// The same of Double.
   public static let sixRowsOfDoubles = OperandLayout(
-    rowUnit: 6, columnUnit: 8, termUnit: 1, bytesPerNumber: 8, gradientRows: 96, fewestSamples: 192)
+    rowUnit: 6, columnUnit: 8, termUnit: 1, bytesPerNumber: 8, gradientRows: 96, tilesTogether: 4,
+    fewestSamples: 192)
 
   /// The terms of whole units that `terms` terms take.
   @inline(__always)

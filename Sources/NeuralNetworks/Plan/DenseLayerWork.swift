@@ -265,12 +265,26 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   private func makeWideGradient(_ member: Int, _ owned: Range<Int>, _ wide: WideProducts<Scalar>) {
     if owned.isEmpty { return }
     wide.prepareGradient(member, inputs: input)
-    for index in owned {
-      let tile = tiles[index]
-      wide.prepareGradient(member, outputs: outputGradient.columns(tile.columns))
-      wide.makeGradient(
-        member, inputs: input.columns, samples: input.rows, 0..<input.columns,
-        into: MatrixView(base: tile.gradient, rows: input.columns, columns: tile.stride))
+    let together = wide.tilesTogether(inputs: input.columns, samples: input.rows)
+    var first = owned.lowerBound
+    while first < owned.upperBound {
+      let group = first..<min(first + together, owned.upperBound)
+      for index in group {
+        wide.prepareGradient(member, outputs: outputGradient.columns(tiles[index].columns), at: index - first)
+      }
+      var row = 0
+      while row < input.columns {
+        let block = row..<min(row + wide.gradientRows, input.columns)
+        row = block.upperBound
+        for index in group {
+          let tile = tiles[index]
+          wide.makeGradient(
+            member, inputs: input.columns, samples: input.rows, block, at: index - first,
+            into: MatrixView(
+              base: tile.gradient + block.lowerBound * tile.stride, rows: block.count, columns: tile.stride))
+        }
+      }
+      first = group.upperBound
     }
   }
 }

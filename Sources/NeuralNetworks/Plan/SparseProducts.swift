@@ -196,15 +196,19 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   func prepareGradient(_ member: Int, inputs x: Matrix) { listColumns(x, lists(member)) }
 
   @inline(__always)
-  func prepareGradient(_ member: Int, outputs z: Matrix) {
+  func prepareGradient(_ member: Int, outputs z: Matrix, at place: Int) {
     layOutTile(z, panel(member, samples: z.rows, columns: ParameterStore<Scalar>.paddedWidth(z.columns)))
   }
 
   @inline(__always)
   var gradientRows: Int { Kernels.rowsTogether }
 
+  /// One: a panel of z is what stays near, lists are read once for it in any case.
   @inline(__always)
-  func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {
+  func tilesTogether(inputs: Int, samples: Int) -> Int { 1 }
+
+  @inline(__always)
+  func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, at place: Int, into y: Matrix) {
     let blocks = Kernels.blocks(terms: samples)
     let part = SparsePart(listedRows: inputs, listedBlocks: blocks, rows: block, blocks: 0..<blocks)
     product(lists(member), part, panel(member, samples: samples, columns: y.columns), y, false)

@@ -41,6 +41,8 @@ final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
   /// The least inputs and units for which it pays, and the largest left operand that a member keeps.
   private static var narrowest: Int { 256 }
   private static var largestOperand: Int { 48 << 20 }
+  /// Bytes of a left operand that the caches keep from one tile to the next.
+  private static var nearOperand: Int { 4 << 20 }
 
   /// Nil where this CPU has no such products, or `stages` none that takes them.
   convenience init?(
@@ -70,9 +72,8 @@ final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
       // A smaller batch may take them where the largest does not.
       largestLeft = max(largestLeft, min(Self.leftBytes(shape, layout), Self.largestOperand))
       largestRight = max(
-        largestRight,
-        layout.rightBytes(
-          columns: 2 * TileGrid.width, terms: max(shape.rows, shape.inputs, Self.terms(shape, layout))))
+        largestRight, Self.rightBytes(max(shape.inputs, Self.terms(shape, layout)), layout),
+        layout.tilesTogether * Self.rightBytes(shape.rows, layout))
     }
     guard largestLeft > 0 else { return nil }
     leftBytes = largestLeft
@@ -100,6 +101,12 @@ final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
     max(
       layout.leftBytes(rows: shape.rows, terms: max(shape.inputs, terms(shape, layout))),
       layout.leftBytes(rows: shape.inputs, terms: shape.rows))
+  }
+
+  /// The bytes of the largest right operand of so many terms: a tile.
+  @inline(__always)
+  private static func rightBytes(_ terms: Int, _ layout: OperandLayout) -> Int {
+    layout.rightBytes(columns: 2 * TileGrid.width, terms: terms)
   }
 
   /// Whether products of this shape are made so.
@@ -138,6 +145,11 @@ final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
   private func left(_ member: Int) -> UnsafeMutablePointer<UInt8> { operands.baseAddress + member * memberBytes }
   @inline(__always)
   private func right(_ member: Int) -> UnsafeMutablePointer<UInt8> { left(member) + leftBytes }
+  /// The right operand of this `place` among those of as many terms.
+  @inline(__always)
+  private func right(_ member: Int, at place: Int, terms: Int) -> UnsafeMutablePointer<UInt8> {
+    right(member) + place * Self.rightBytes(terms, layout)
+  }
 
   // MARK: Forward
 
@@ -187,13 +199,23 @@ final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
   @inline(__always)
   func prepareGradient(_ member: Int, inputs x: Matrix) { packLeftTransposed(x, left(member)) }
   @inline(__always)
-  func prepareGradient(_ member: Int, outputs z: Matrix) { packRight(z, right(member), 0, z.rows) }
+  func prepareGradient(_ member: Int, outputs z: Matrix, at place: Int) {
+    packRight(z, right(member, at: place, terms: z.rows), 0, z.rows)
+  }
 
   @inline(__always)
   var gradientRows: Int { layout.gradientRows }
 
+  /// Several where the left operand would come from memory for each.
   @inline(__always)
-  func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, into y: Matrix) {
-    product(left(member) + layout.place(ofRow: block.lowerBound, terms: samples), right(member), samples, y)
+  func tilesTogether(inputs: Int, samples: Int) -> Int {
+    layout.leftBytes(rows: inputs, terms: samples) > Self.nearOperand ? layout.tilesTogether : 1
+  }
+
+  @inline(__always)
+  func makeGradient(_ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, at place: Int, into y: Matrix) {
+    product(
+      left(member) + layout.place(ofRow: block.lowerBound, terms: samples),
+      right(member, at: place, terms: samples), samples, y)
   }
 }
