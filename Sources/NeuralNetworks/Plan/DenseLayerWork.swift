@@ -186,15 +186,21 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   private func multiply(_ member: Int) {
     let wide = wideProducts
     if let wide { wide.prepare(member, input) }
-    for index in owned(member) {
-      let tile = tiles[index]
-      let kernel = MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride)
-      let product = productMatrix.columns(tile.columns)
-      if let wide {
-        wide.multiply(member, kernel.columns(0..<product.columns), into: product)
-      } else {
-        products.multiply(input, kernel, into: product)
+    let together = wide == nil ? products.rowsTogether(input) : input.rows
+    var row = 0
+    while row < input.rows {
+      let block = row..<min(row + together, input.rows)
+      for index in owned(member) {
+        let tile = tiles[index]
+        let kernel = MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride)
+        let product = productMatrix.columns(tile.columns)
+        if let wide {
+          wide.multiply(member, kernel.columns(0..<product.columns), into: product)
+        } else {
+          products.multiply(input.rows(block), kernel, into: product.rows(block))
+        }
       }
+      row = block.upperBound
     }
   }
 

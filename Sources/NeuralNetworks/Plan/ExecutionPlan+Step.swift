@@ -99,6 +99,8 @@ extension ExecutionPlan {
         if let wide, !owned.isEmpty { wide.prepare(member, input(of: index, member).rows(0..<outputRows)) }
         let sparse = wide == nil ? sparseProducts(index, member, owned, rows: outputRows) : nil
         if let sparse { sparse.prepare(member, input(of: index, member).rows(0..<outputRows)) }
+        let isMultiplied =
+          wide == nil && sparse == nil && multiplyInBlocks(member, index, owned, rows: outputRows)
         for tile in owned {
           let bound = stage.tiles[tile]
           if index == 0, let bytes {
@@ -111,7 +113,7 @@ extension ExecutionPlan {
               wide.multiply(member, w.columns(0..<product.columns), into: product)
             } else if let sparse {
               sparse.multiply(member, w, ofColumns: stage.output.columns, into: product)
-            } else {
+            } else if !isMultiplied {
               products.multiply(
                 MatrixView(base: x.base, rows: outputRows, columns: x.columns, stride: x.stride), w, into: product)
             }
@@ -131,6 +133,30 @@ extension ExecutionPlan {
       }
       team.barrier(member)
     }
+  }
+
+  /// The products of the tiles `owned` where the inputs outgrow the caches, a block of rows for one tile after another.
+  ///
+  /// False where they do not, and nothing was done.
+  @inline(__always)
+  private func multiplyInBlocks(_ member: Int, _ index: Int, _ owned: Range<Int>, rows: Int) -> Bool {
+    let stage = stages[index]
+    guard case .dense = stage.core, index > 0 || bytes == nil else { return false }
+    let x = input(of: index, member).rows(0..<rows)
+    let together = products.rowsTogether(x)
+    if together >= rows { return false }
+    var row = 0
+    while row < rows {
+      let block = row..<min(row + together, rows)
+      for tile in owned {
+        let bound = stage.tiles[tile]
+        guard let kernel = bound.kernel else { continue }
+        let w = MatrixView(base: kernel, rows: x.columns, columns: bound.kernelStride)
+        products.multiply(x.rows(block), w, into: bound.product.rows(block))
+      }
+      row = block.upperBound
+    }
+    return true
   }
 
   // MARK: Loss

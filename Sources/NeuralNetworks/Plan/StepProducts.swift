@@ -96,14 +96,30 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
       && y.columns == w.columns && w.rows >= 256
   }
 
+  /// Rows of x that the caches keep while one tile after another is multiplied; all of them, unless x outgrows those.
+  ///
+  /// Pieces are about equal: a few rows left over would be summed in another order.
+  @inline(__always)
+  package func rowsTogether(_ x: Matrix) -> Int {
+    guard hasTiles, !leavesDeepTilesToBLAS else { return x.rows }
+    let row = x.stride * MemoryLayout<Scalar>.stride
+    if x.rows * row <= Self.nearInputs { return x.rows }
+    return TiledProduct.piece(of: x.rows, atMost: max(96, Self.nearInputs / 2 / row), multiple: 6)
+  }
+
+  /// Bytes of inputs that the caches keep from one tile to the next.
+  @inline(__always)
+  private static var nearInputs: Int { 4 << 20 }
+
   // MARK: Gradient of the input
 
   /// y[:, columns] = z·W[columns, :]ᵀ for the columns of the tiles `owned`; W's columns lie in `count` tiles, z has those
   /// columns one tile after the other.
   ///
   /// Where the rows are many the rows of W are first transposed into `scratch`, room for 64 columns of z's length: that
-  /// costs as much as five to twenty rows, and the tiles come together into one long inner dimension. Where they are few, W is
-  /// read as it lies, for all tiles in one go: an element of y is the same sum whatever is computed with it.
+  /// costs as much as some five rows, fifteen where W is far, and the tiles come together into one long inner dimension.
+  /// Where they are few, W is read as it lies, for all tiles in one go: an element of y is the same sum whatever is
+  /// computed with it.
   @inline(__always)
   package func multiplyByTransposed(
     _ z: Matrix, _ tiles: UnsafePointer<Matrix>, _ count: Int, inputTiles: UnsafePointer<Range<Int>>,
