@@ -16,6 +16,7 @@ func kernelBuild(_ instructionSet: String, _ scalar: String, _ machineFlags: [St
     flags += ["-DLAMINA_SPLIT_PRODUCTS", "-Xcc", "-DLAMINA_SPLIT_PRODUCTS=1"]
   }
   if instructionSet == "AVX2" { flags += ["-DLAMINA_SIX_ROWS", "-Xcc", "-DLAMINA_SIX_ROWS=1"] }
+  if instructionSet != "Portable" { flags += ["-DLAMINA_PACKED_GRADIENTS", "-Xcc", "-DLAMINA_PACKED_GRADIENTS=1"] }
   if scalar == "Double" { flags += ["-DLAMINA_DOUBLE", "-Xcc", "-DLAMINA_DOUBLE=1"] }
   return .target(
     name: "Kernels\(instructionSet)\(scalar)",

@@ -35,8 +35,10 @@ public final class KernelTable<Scalar>: @unchecked Sendable {
   public let layerProducts = LayerProductKernels<Scalar>()
   /// Products of bytes; all nil where the CPU lacks them.
   public let byteProducts = ByteProductKernels<Scalar>()
-  /// Products of wide matrices whose factors are laid out first; nil where this build has none.
+  /// Products of wide matrices whose factors are packed first; nil where this build has none.
   public let packedProducts = PackedProductKernels<Scalar>()
+  /// The same of numbers that are split first; nil where the CPU lacks what multiplies them.
+  public let splitProducts = PackedProductKernels<Scalar>()
   /// Products with what a ReLU leaves; nil where this build has none.
   public let sparseProducts = SparseProductKernels<Scalar>()
   /// Loops that measure what the machine can do.

@@ -7,8 +7,8 @@ public final class LayerProductKernels<Scalar>: @unchecked Sendable {
   /// x is 0 may be left out, as if 0·∞ were 0.
   public var multiply: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
-  /// Whether BLAS comes as near to the FMA peak as `multiply` where a whole tile of Float is deep and the rows are many.
-  public var leavesDeepTilesToBLAS = false
+  /// The most terms that `multiply` is best given at once: as much of a tile as leaves most of the L2 cache to x.
+  public var mostTerms = 512
 
   /// `(z, tiles, count, columns, y)`: y = z·Wᵀ[:, columns], W's columns cut into `count` tiles.
   ///

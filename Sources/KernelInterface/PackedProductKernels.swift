@@ -8,9 +8,9 @@
 ///   does. Products below 2⁻¹²⁶ may count as 0; a factor that is not finite leaves NaN. Cost: half of the time of
 ///   multiply-adds of floats with AVX-512, and some 3 to 7 ns for sixteen numbers that are split. Source: Henry, Tang,
 ///   Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019.
-/// - With AVX2, gradients of kernels alone (`packLeftTransposed`, `packRight`), to the bits of
+/// - Without AMX, gradients of kernels alone (`packLeftTransposed`, `packRight`), to the bits of
 ///   `WeightGradientKernels.transposedProduct`: an element is the sum of its terms one after another. Cost: 0.85 to 0.95 of
-///   its time, and 0.2 to 0.3 ns for a number that is packed.
+///   its time with AVX2, 0.5 to 0.9 with AVX-512, and 0.2 to 0.3 ns for a number that is packed.
 public final class PackedProductKernels<Scalar>: @unchecked Sendable {
   /// How operands lie in memory.
   public var layout = OperandLayout.split
@@ -30,8 +30,8 @@ public final class PackedProductKernels<Scalar>: @unchecked Sendable {
   public var packRightTransposed: (@Sendable (MatrixView<Scalar>, UnsafeMutablePointer<UInt8>, Int, Int) -> Void)?
 
   /// `(left, right, terms, y)`: y = left·right; y has all rows of the left operand, or some from a multiple of
-  /// `layout.rowUnit` on, whose address `layout.place(ofRow:terms:)` tells, and all columns of the right one (with AVX2 up
-  /// to a whole vector).
+  /// `layout.rowUnit` on, whose address `layout.place(ofRow:terms:)` tells, and all columns of the right one (without AMX
+  /// up to a whole vector).
   public var multiply: (@Sendable (UnsafePointer<UInt8>, UnsafePointer<UInt8>, Int, MatrixView<Scalar>) -> Void)?
 
   /// `(x)`: whether so much of x is 0 that xᵀ·z is faster where it is left out, as `WeightGradientKernels` do.
@@ -72,14 +72,13 @@ public struct OperandLayout: Sendable {
   public static let split = OperandLayout(
     rowUnit: 32, columnUnit: 32, termUnit: 32, bytesPerNumber: 6, gradientRows: 64, tilesTogether: 1,
     fewestSamples: 96)
-  /// Six rows, or a vector of 64 bytes of columns, × terms.
-  public static let sixRowsOfFloats = OperandLayout(
-    rowUnit: 6, columnUnit: 16, termUnit: 1, bytesPerNumber: 4, gradientRows: 96, tilesTogether: 4,
-    fewestSamples: 192)
-  /// The same of Double.
-  public static let sixRowsOfDoubles = OperandLayout(
-    rowUnit: 6, columnUnit: 8, termUnit: 1, bytesPerNumber: 8, gradientRows: 96, tilesTogether: 4,
-    fewestSamples: 192)
+  /// Six rows, or vectors of 64 bytes of columns, × terms.
+  public static func sixRows<Scalar>(of _: Scalar.Type, fewestSamples: Int) -> OperandLayout {
+    let bytes = MemoryLayout<Scalar>.stride
+    return OperandLayout(
+      rowUnit: 6, columnUnit: 64 / bytes, termUnit: 1, bytesPerNumber: bytes, gradientRows: 96, tilesTogether: 4,
+      fewestSamples: fewestSamples)
+  }
 
   /// The terms of whole units that `terms` terms take.
   @inline(__always)

@@ -10,6 +10,9 @@ public final class WeightGradientKernels<Scalar>: @unchecked Sendable {
   /// of the samples, of which those whose x is 0 may be left out.
   public var transposedProduct: (@Sendable (MatrixView<Scalar>, MatrixView<Scalar>, MatrixView<Scalar>, Bool) -> Void)?
 
+  /// Samples that it is best given at once: the lines of x and z of a tile stay in the L1 cache.
+  public var samplesTogether = 128
+
   /// `(x, z, y, requests)`: the same for up to 64 samples, y = xᵀ·z, to the bit; meanwhile lines of `requests` are asked
   /// for, one with every eight samples of a tile of 6 rows and 64 bytes at most, until none is left.
   public var transposedProductAsking: ProductAsking?

@@ -56,7 +56,8 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.weightGradients.transposedProductAdam = transposedProductAdam
     table.layerProducts.multiply = multiplyLayer
     table.layerProducts.multiplyByTransposed = multiplyByTransposedLayer
-    table.layerProducts.leavesDeepTilesToBLAS = true
+    table.layerProducts.mostTerms = 64 * lanes
+    table.weightGradients.samplesTogether = 64
   }
   #if LAMINA_SIX_ROWS
     table.weightGradients.transposedProduct = gradientSixRows
@@ -70,10 +71,6 @@ public func installKernels(in table: KernelTable<Scalar>) {
       table.layerProducts.unitsPerRowOfTransposed = 8
       table.layerProducts.mostRowsOfTransposed = 14
     #endif
-    table.packedProducts.layout = packedLayout
-    table.packedProducts.packLeftTransposed = packInputs
-    table.packedProducts.packRight = packOutputGradient
-    table.packedProducts.multiply = multiplyPacked
     table.packedProducts.hasManyZeros = hasManyZeros
     table.sparseProducts.isSparse = isSparse
     table.sparseProducts.listRows = listRows
@@ -81,6 +78,13 @@ public func installKernels(in table: KernelTable<Scalar>) {
     table.sparseProducts.layOutTile = layOutTile
     table.sparseProducts.multiply = multiplySparse
     table.sparseProducts.multiplyPanels = multiplySparsePanels
+  #endif
+
+  #if LAMINA_PACKED_GRADIENTS
+    table.packedProducts.layout = packedLayout
+    table.packedProducts.packLeftTransposed = packInputs
+    table.packedProducts.packRight = packOutputGradient
+    table.packedProducts.multiply = multiplyPacked
   #endif
 
   #if LAMINA_BYTE_PRODUCTS
@@ -98,11 +102,11 @@ public func installKernels(in table: KernelTable<Scalar>) {
   #endif
 
   #if LAMINA_SPLIT_PRODUCTS
-    table.packedProducts.packLeft = splitLeft
-    table.packedProducts.packLeftTransposed = splitLeftTransposed
-    table.packedProducts.packRight = splitRight
-    table.packedProducts.packRightTransposed = splitRightTransposed
-    table.packedProducts.multiply = multiplySplit
+    table.splitProducts.packLeft = splitLeft
+    table.splitProducts.packLeftTransposed = splitLeftTransposed
+    table.splitProducts.packRight = splitRight
+    table.splitProducts.packRightTransposed = splitRightTransposed
+    table.splitProducts.multiply = multiplySplit
   #endif
 
   table.losses.sparseCategoricalFromLogits = sparseCategoricalFromLogits

@@ -1,15 +1,17 @@
-// dW = Xᵀ·dZ of wide layers from packed factors, where the instruction set has sixteen registers (AVX2).
+// dW = Xᵀ·dZ of wide layers from packed factors.
 
-#if LAMINA_SIX_ROWS
+#if LAMINA_PACKED_GRADIENTS
 
   internal import CKernelShims
   import KernelInterface
 
-  #if LAMINA_DOUBLE
-    var packedLayout: OperandLayout { .sixRowsOfDoubles }
-  #else
-    var packedLayout: OperandLayout { .sixRowsOfFloats }
-  #endif
+  var packedLayout: OperandLayout {
+    #if LAMINA_SIX_ROWS
+      .sixRows(of: Scalar.self, fewestSamples: 192)
+    #else
+      .sixRows(of: Scalar.self, fewestSamples: 96)
+    #endif
+  }
 
   /// The columns of x as rows of a left operand.
   func packInputs(_ x: MatrixView<Scalar>, _ operand: UnsafeMutablePointer<UInt8>) {
@@ -30,9 +32,11 @@
       scalars(left), scalars(right), Int64(terms), y.base, Int64(y.stride), Int64(y.rows), Int64(y.columns / lanes))
   }
 
-  func hasManyZeros(_ x: MatrixView<Scalar>) -> Bool {
-    lam_has_many_zeros(x.base, Int64(x.stride), Int64(x.rows), Int64(x.columns)) != 0
-  }
+  #if LAMINA_SIX_ROWS
+    func hasManyZeros(_ x: MatrixView<Scalar>) -> Bool {
+      lam_has_many_zeros(x.base, Int64(x.stride), Int64(x.rows), Int64(x.columns)) != 0
+    }
+  #endif
 
   @inline(__always)
   private func scalars(_ operand: UnsafeMutablePointer<UInt8>) -> Pointer {

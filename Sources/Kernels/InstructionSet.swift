@@ -70,7 +70,7 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
     // Beyond x86-64-v4: not every CPU that runs the build has them.
     if !Self.hasByteProducts { table.byteProducts.remove() }
     if self != .amx { table.byteProducts.removeTiles() }
-    if self == .avx512 { table.packedProducts.remove() }
+    if self != .amx { table.splitProducts.remove() }
     return table
   }
 

@@ -59,7 +59,7 @@ public enum TiledProduct {
   }
 
   /// Samples that one call of a weight gradient sums over at most.
-  public static let gradientDepth = 128
+  @usableFromInline static let gradientDepth = 128
 
   /// Rows of one call of a weight gradient Aᵀ·B: n columns of them stay in the L1 cache.
   @inlinable @inline(__always)

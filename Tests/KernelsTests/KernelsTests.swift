@@ -25,14 +25,15 @@ import Testing
     let isWide = hasAMX || table.instructionSet == "avx512"
     let hasBytes = S.self == Float.self && isWide && lamina_cpu_has_avx512_vnni()
     let packing = ["packLeftTransposed", "packRight", "multiply"]
+    let splits = hasBytes && hasAMX
     for group in groups where !tiles.contains(group.label ?? "") {
       expectFilled(group.value, "\(what).\(group.label ?? "?")") { name in
         switch group.label {
         case "byteProducts": !hasBytes || !hasAMX && (name.hasSuffix("Tiles") || name == "layOutByColumn")
         case "sparseProducts": !isNarrow
         case "packedProducts":
-          name == "hasManyZeros"
-            ? !isNarrow : !(isNarrow && packing.contains(name)) && (!hasBytes || !hasAMX) && name != "layout"
+          name == "hasManyZeros" ? !isNarrow : !((isNarrow || isWide) && packing.contains(name)) && name != "layout"
+        case "splitProducts": name == "hasManyZeros" || !splits && name != "layout"
         default: false
         }
       }
@@ -43,7 +44,6 @@ import Testing
     #expect((gradients.transposedProductAdam != nil) == isWide, "\(what)")
     #expect((products.multiply != nil) == (isWide || isNarrow), "\(what)")
     #expect((products.multiplyByTransposed != nil) == (isWide || isNarrow), "\(what)")
-    #expect(products.leavesDeepTilesToBLAS == isWide, "\(what)")
   }
 
   @Test(arguments: supportedSets) func everyKernelIsInstalled(set: InstructionSet) {

@@ -3,15 +3,16 @@ import Testing
 
 /// Gradients of packed factors against those of factors as they lie, which meet the oracle in `WeightGradientKernelsTests`.
 @Suite(.enabled(if: InstructionSet.avx2.isSupported, "this CPU has no AVX2")) struct PackedGradientTests {
+  private static let sets = [InstructionSet.avx2, .avx512].filter(\.isSupported)
+
   /// `x` and the first columns of `z`, `units` of them.
-  private func check<S: KernelScalar>(_ x: TestMatrix<S>, _ z: TestMatrix<S>, units: Int) {
-    let table = S.kernels(for: .avx2)
+  private func check<S: KernelScalar>(_ x: TestMatrix<S>, _ z: TestMatrix<S>, units: Int, _ table: KernelTable<S>) {
     let (packed, layout) = (table.packedProducts, table.packedProducts.layout)
     let (samples, inputs, lanes) = (x.view.rows, x.view.columns, 64 / MemoryLayout<S>.stride)
     let width = (units + lanes - 1) / lanes * lanes
     // Read up to whole vectors: what lies there is 0.
     let wide = TestMatrix<S>(samples, width, extra: 0) { $1 < units ? z[$0, $1] : 0 }
-    let what = "\(S.self), \(samples) samples, \(inputs) × \(units)"
+    let what = "\(table.instructionSet), \(S.self), \(samples) samples, \(inputs) × \(units)"
 
     let expected = TestMatrix<S>(inputs, width, extra: 7)
     table.weightGradients.transposedProduct!(x.view, wide.view, expected.view, false)
@@ -43,19 +44,21 @@ import Testing
     }
   }
 
-  private func check<S: KernelScalar>(_ type: S.Type, samples: Int, inputs: Int) {
+  private func check<S: KernelScalar>(_ table: KernelTable<S>, samples: Int, inputs: Int) {
     var numbers = TestNumbers(UInt64(samples * 1000 + inputs))
     let x = TestMatrix<S>(samples, inputs, extra: 5) { _, _ in S(numbers.uniform() - 0.5) }
     let z = TestMatrix<S>(samples, 64, extra: 9) { _, _ in S(numbers.uniform() - 0.5) }
-    for units in [1, 8, 15, 16, 17, 50, 64] { check(x, z, units: units) }
+    for units in [1, 8, 15, 16, 17, 50, 64] { check(x, z, units: units, table) }
   }
 
   @Test(
     "Every size gives the bits of unpacked factors", arguments: [1, 2, 7, 9, 96, 255, 256, 257, 600],
     [1, 5, 6, 7, 47, 48, 49, 96, 97, 200])
   func gradients(samples: Int, inputs: Int) {
-    check(Float.self, samples: samples, inputs: inputs)
-    check(Double.self, samples: samples, inputs: inputs)
+    for set in Self.sets {
+      check(Float.kernels(for: set), samples: samples, inputs: inputs)
+      check(Double.kernels(for: set), samples: samples, inputs: inputs)
+    }
   }
 
   /// Margins, one-hot inputs and units that never fire are better listed than packed; what a ReLU leaves is not.

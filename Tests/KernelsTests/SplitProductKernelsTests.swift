@@ -3,7 +3,7 @@ import Kernels
 import Testing
 
 private let table = Float.kernels(for: .widestSupported)
-private let kernels = table.packedProducts
+private let kernels = table.splitProducts
 
 /// Products of split numbers against Double, on CPUs that have them.
 @Suite(

@@ -7,33 +7,84 @@
 
 // MARK: Tiles
 
-/// Defines NAME: ROWS rows and VECTORS vectors of y = xᵀ·z, summed in the order of the samples.
-#define LAM_DEFINE_GRADIENT_TILE(NAME, ROWS, VECTORS)                                                                  \
-  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
-                      lam_scalar *y, int64_t y_stride) {                                                               \
-    lam_vector sum[ROWS][VECTORS];                                                                                     \
-    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
-    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[r][v] = (lam_vector)(lam_scalar)0;                                \
-    for (int64_t i = 0; i < samples; ++i) {                                                                            \
-      lam_vector row[VECTORS];                                                                                         \
-      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load(z + v * LAM_LANES);                               \
-      LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                      \
-        const lam_vector factor = (lam_vector)x[r];                                                                    \
-        LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[r][v] = lam_multiply_add(factor, row[v], sum[r][v]);          \
-      }                                                                                                                \
-      x += x_stride;                                                                                                   \
-      z += z_stride;                                                                                                   \
-    }                                                                                                                  \
+/// Adds the products of a sample, whose x and z are at those addresses, to the sums.
+#define LAM_ADD_GRADIENT_TERM(ROWS, VECTORS, x, z)                                                                     \
+  {                                                                                                                    \
+    lam_vector row[VECTORS];                                                                                           \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load((z) + v * LAM_LANES);                               \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
-      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) lam_store(y + v * LAM_LANES, sum[r][v]);                            \
-      y += y_stride;                                                                                                   \
+      const lam_vector factor = (lam_vector)(x)[r];                                                                    \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[r][v] = lam_multiply_add(factor, row[v], sum[r][v]);            \
     }                                                                                                                  \
   }
 
+/// Defines NAME: ROWS rows and VECTORS vectors of y = xᵀ·z, or y += xᵀ·z, summed in the order of the samples, whose x lie
+/// X_STRIDE apart and whose z Z_STRIDE; of the rows those from `first` to `end` are stored (or were there).
+///
+/// Four samples are written out, for the same reason as in `LAM_DEFINE_TILE_PRODUCT`. With ASKS the line of x behind is
+/// asked for: it is the next tiles', and lines below each other are a row apart, which no prefetcher of the CPU foresees.
+#define LAM_DEFINE_GRADIENT_TILE_OF(NAME, ROWS, VECTORS, X_STRIDE, Z_STRIDE, ASKS)                                     \
+  LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
+                      lam_scalar *y, int64_t y_stride, int64_t first, int64_t end, int adds) {                         \
+    lam_vector sum[ROWS][VECTORS];                                                                                     \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                          \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) {                                                                     \
+      const bool goes_on = adds && r >= first && r < end;                                                              \
+      sum[r][v] = goes_on ? lam_load(y + r * y_stride + v * LAM_LANES) : (lam_vector)(lam_scalar)0;                    \
+    }                                                                                                                  \
+    int64_t left = samples;                                                                                            \
+    for (; left >= 4; left -= 4) {                                                                                     \
+      LAM_UNROLL for (int i = 0; i < 4; ++i) {                                                                         \
+        if (ASKS) lam_prefetch(x + i * X_STRIDE + LAM_LANES);                                                          \
+        LAM_ADD_GRADIENT_TERM(ROWS, VECTORS, x + i * X_STRIDE, z + i * Z_STRIDE)                                       \
+      }                                                                                                                \
+      x += 4 * X_STRIDE;                                                                                               \
+      z += 4 * Z_STRIDE;                                                                                               \
+      LAM_KEEP(x);                                                                                                     \
+      LAM_KEEP(z);                                                                                                     \
+    }                                                                                                                  \
+    for (; left > 0; --left) {                                                                                         \
+      LAM_ADD_GRADIENT_TERM(ROWS, VECTORS, x, z)                                                                       \
+      x += X_STRIDE;                                                                                                   \
+      z += Z_STRIDE;                                                                                                   \
+    }                                                                                                                  \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      if (r < first || r >= end) continue;                                                                             \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) lam_store(y + r * y_stride + v * LAM_LANES, sum[r][v]);             \
+    }                                                                                                                  \
+  }
+
+/// The same of x and z as they lie.
+#define LAM_DEFINE_GRADIENT_TILE(NAME, ROWS, VECTORS)                                                                  \
+  LAM_DEFINE_GRADIENT_TILE_OF(NAME, ROWS, VECTORS, x_stride, z_stride, 1)
+
 LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_1, 16, 1)
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_2, 8, 2)
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_3, 4, 3)
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_4, 4, 4)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_2, 12, 2)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_3, 8, 3)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_4, 6, 4)
+
+// For fewer rows than those have: eight sums at least hide the latency of a multiply-add.
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_1, 8, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_2, 4, 2)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_3, 3, 3)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_4, 2, 4)
+
+#define LAM_GRADIENT_TILE_CASE(VECTORS)                                                                                \
+  case VECTORS:                                                                                                        \
+    if (low) lam_low_gradient_tile_##VECTORS(x, x_stride, z, z_stride, samples, y, y_stride, first, end, adds);        \
+    else lam_gradient_tile_##VECTORS(x, x_stride, z, z_stride, samples, y, y_stride, first, end, adds);                \
+    break;
+/// `lam_gradient_rows` rows, or `lam_low_gradient_rows`, and 1 … 4 vectors of y = xᵀ·z, or y += xᵀ·z.
+LAM_INLINE void lam_gradient_tile(int64_t vectors, bool low, const lam_scalar *x, int64_t x_stride, const lam_scalar *z,
+                                  int64_t z_stride, int64_t samples, lam_scalar *y, int64_t y_stride, int64_t first,
+                                  int64_t end, int adds) {
+  switch (vectors) {
+    LAM_GRADIENT_TILE_CASE(1)
+    LAM_GRADIENT_TILE_CASE(2)
+    LAM_GRADIENT_TILE_CASE(3)
+    LAM_GRADIENT_TILE_CASE(4)
+  }
+}
 
 // MARK: Few samples
 
@@ -146,13 +197,9 @@ LAM_INLINE void lam_few_columns(const lam_scalar *x, int64_t x_stride, int64_t a
 #else
 
 // Never called: a build with fewer registers has those of CSixRowGradientShims.h, or leaves such products to BLAS.
-#define LAM_NO_GRADIENT(NAME)                                                                                          \
-  LAM_INLINE void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,  \
-                       lam_scalar *y, int64_t y_stride) {}
-LAM_NO_GRADIENT(lam_gradient_tile_1)
-LAM_NO_GRADIENT(lam_gradient_tile_2)
-LAM_NO_GRADIENT(lam_gradient_tile_3)
-LAM_NO_GRADIENT(lam_gradient_tile_4)
+LAM_INLINE void lam_gradient_tile(int64_t vectors, bool low, const lam_scalar *x, int64_t x_stride, const lam_scalar *z,
+                                  int64_t z_stride, int64_t samples, lam_scalar *y, int64_t y_stride, int64_t first,
+                                  int64_t end, int adds) {}
 #define LAM_DEFINE_FEW(VECTORS)                                                                                        \
   LAM_INLINE void lam_few_samples_##VECTORS(int64_t samples, const lam_scalar *x, int64_t x_stride,                    \
                                             const lam_scalar *z, int64_t z_stride, int64_t rows, lam_scalar *y,        \
@@ -183,5 +230,11 @@ LAM_DEFINE_FEW(8)
 
 /// Columns that `lam_few_columns` takes at most.
 LAM_INLINE int64_t lam_most_few_columns(void) { return LAM_LANES * 3 / 4; }
-/// Rows of `lam_gradient_tile_…`.
-LAM_INLINE int64_t lam_gradient_rows(int64_t vectors) { return vectors == 1 ? 16 : vectors == 2 ? 8 : 4; }
+/// Rows of a tile.
+LAM_INLINE int64_t lam_gradient_rows(int64_t vectors) {
+  return vectors == 1 ? 16 : vectors == 2 ? 12 : vectors == 3 ? 8 : 6;
+}
+/// Rows of a low one.
+LAM_INLINE int64_t lam_low_gradient_rows(int64_t vectors) {
+  return vectors == 1 ? 8 : vectors == 2 ? 4 : vectors == 3 ? 3 : 2;
+}

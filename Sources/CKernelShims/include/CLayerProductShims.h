@@ -20,36 +20,46 @@
 
 #ifdef __AVX512F__
 
+/// Adds the products of term `t` from where the pointers are to the sums of chain `c`.
+#define LAM_ADD_TILE_TERM(c, ROWS, VECTORS, t)                                                                         \
+  {                                                                                                                    \
+    lam_vector row[VECTORS];                                                                                           \
+    LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load(w + (t) * w_stride + v * LAM_LANES);                \
+    LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
+      const lam_vector factor = (lam_vector)from[r / 3][r % 3 * x_stride + (t)];                                       \
+      LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = lam_multiply_add(factor, row[v], sum[c][r][v]);      \
+    }                                                                                                                  \
+  }
+
 /// Defines NAME: y = x·W, or y += x·W, for ROWS rows and VECTORS vectors of columns, of which the last may be cut off.
 ///
 /// The depth is summed in order, every CHAINS-th term into a sum of its own: as many sums as the latency of a
 /// multiply-add (4 cycles) times the units (2) wants where the rows are too few.
+///
+/// Several terms are written out, and every third row has a pointer, from which a multiple of the stride and a constant
+/// lead to the others: beside the multiply-adds of a core whose second hardware thread is busy there is room for little
+/// more than loads.
 #define LAM_DEFINE_TILE_PRODUCT(NAME, ROWS, VECTORS, CHAINS)                                                           \
   LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *w, int64_t w_stride, int64_t depth,     \
                       lam_scalar *y, int64_t y_stride, int64_t last, int adds) {                                       \
     LAM_ZERO_SUMS(CHAINS, ROWS, VECTORS)                                                                               \
-    int64_t k = 0;                                                                                                     \
-    for (; k + CHAINS <= depth; k += CHAINS) {                                                                         \
-      LAM_UNROLL for (int c = 0; c < CHAINS; ++c) {                                                                    \
-        lam_vector row[VECTORS];                                                                                       \
-        LAM_UNROLL for (int v = 0; v < VECTORS; ++v) row[v] = lam_load(w + c * w_stride + v * LAM_LANES);              \
-        LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                    \
-          const lam_vector factor = (lam_vector)x[r * x_stride + c];                                                   \
-          LAM_UNROLL for (int v = 0; v < VECTORS; ++v)                                                                 \
-            sum[c][r][v] = lam_multiply_add(factor, row[v], sum[c][r][v]);                                             \
-        }                                                                                                              \
+    enum { TERMS = CHAINS == 1 ? 4 : CHAINS, POINTERS = (ROWS + 2) / 3 };                                              \
+    const lam_scalar *from[POINTERS];                                                                                  \
+    LAM_UNROLL for (int p = 0; p < POINTERS; ++p) from[p] = x + 3 * p * x_stride;                                      \
+    int64_t left = depth;                                                                                              \
+    for (; left >= TERMS; left -= TERMS) {                                                                             \
+      LAM_UNROLL for (int t = 0; t < TERMS; ++t) LAM_ADD_TILE_TERM(t % CHAINS, ROWS, VECTORS, t)                       \
+      w += TERMS * w_stride;                                                                                           \
+      LAM_KEEP(w);                                                                                                     \
+      LAM_UNROLL for (int p = 0; p < POINTERS; ++p) {                                                                  \
+        from[p] += TERMS;                                                                                              \
+        LAM_KEEP(from[p]);                                                                                             \
       }                                                                                                                \
-      w += CHAINS * w_stride;                                                                                          \
-      x += CHAINS;                                                                                                     \
     }                                                                                                                  \
-    for (; k < depth; ++k) {                                                                                           \
-      LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                      \
-        const lam_vector factor = (lam_vector)x[r * x_stride];                                                         \
-        LAM_UNROLL for (int v = 0; v < VECTORS; ++v)                                                                   \
-          sum[0][r][v] = lam_multiply_add(factor, lam_load(w + v * LAM_LANES), sum[0][r][v]);                          \
-      }                                                                                                                \
+    for (; left > 0; --left) {                                                                                         \
+      LAM_ADD_TILE_TERM(0, ROWS, VECTORS, 0)                                                                           \
       w += w_stride;                                                                                                   \
-      ++x;                                                                                                             \
+      LAM_UNROLL for (int p = 0; p < POINTERS; ++p) ++from[p];                                                         \
     }                                                                                                                  \
     LAM_STORE_TILE(CHAINS, ROWS, VECTORS)                                                                              \
   }

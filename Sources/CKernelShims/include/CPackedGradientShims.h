@@ -1,20 +1,30 @@
 // Gradients of wide kernels, y = xᵀ·z, from packed copies of x and z; included by CKernelShims.h.
 //
-// Tiles of six rows read x and z as they lie from one cache line in each row, a few pages apart, which prefetchers do not
-// foresee and other threads of the core push out. Packed, each tile reads two streams. Copying x takes as long as a
-// vector's products, so that it pays where several tiles of columns follow.
+// Tiles read x and z as they lie from one cache line in each row, a few pages apart, which prefetchers do not foresee and
+// other threads of the core push out; where rows are multiples of 4 KiB, those of x share one set of the L1 cache. Packed,
+// each tile reads two streams. Copying x takes as long as a vector's products, so that it pays where several tiles of
+// columns follow.
 #pragma once
+#include "CKernelGradientShims.h"
 #include "CSixRowGradientShims.h"
 
-#ifdef LAMINA_SIX_ROWS
+#ifdef LAMINA_PACKED_GRADIENTS
 
 enum {
   /// Columns of x that are packed together: whole lines, and few enough streams to write.
   LAM_PACKED_TOGETHER = 48,
   /// Samples between the one that is packed and the one whose lines are asked for.
   LAM_PACKED_AHEAD = 8,
+#ifdef LAMINA_SIX_ROWS
   /// Samples whose vector of z stays in the L1 cache while the rows of a block pass by.
   LAM_PACKED_DEPTH = 256,
+  /// Vectors of z that a tile has, and that are packed together.
+  LAM_PACKED_VECTORS = 1,
+#else
+  /// Samples whose four vectors of z stay in the L2 cache likewise.
+  LAM_PACKED_DEPTH = 1024,
+  LAM_PACKED_VECTORS = 4,
+#endif
   /// Rows of a block, whose x for as many samples stays in the L2 cache while all vectors pass by.
   LAM_PACKED_ROWS = 96,
 };
@@ -51,16 +61,51 @@ LAM_APART void lam_pack_sixes(const lam_scalar *x, int64_t x_stride, int64_t sam
   }
 }
 
-/// The columns of z in vectors, each with all of its samples; the last vector filled up with zeros.
+/// The columns of z in groups of vectors, each with all of its samples; the last vector filled up with zeros.
 LAM_APART void lam_pack_vectors(const lam_scalar *z, int64_t z_stride, int64_t samples, int64_t columns, lam_scalar *to) {
-  for (int64_t i = 0; i < samples; ++i, z += z_stride) {
-    lam_scalar *place = to + i * LAM_LANES;
-    int64_t column = 0;
-    for (; column + LAM_LANES <= columns; column += LAM_LANES, place += samples * LAM_LANES)
-      lam_store(place, lam_load(z + column));
-    if (column < columns) lam_store(place, lam_load_first(z + column, columns - column));
+  const int64_t together = LAM_PACKED_VECTORS * LAM_LANES;
+  for (int64_t first = 0; first < columns; first += together) {
+    const int64_t end = columns - first < together ? columns : first + together;
+    const lam_scalar *from = z;
+    for (int64_t i = 0; i < samples; ++i, from += z_stride) {
+      int64_t column = first;
+      for (; column + LAM_LANES <= end; column += LAM_LANES, to += LAM_LANES) lam_store(to, lam_load(from + column));
+      if (column < end) {
+        lam_store(to, lam_load_first(from + column, end - column));
+        to += LAM_LANES;
+      }
+    }
   }
 }
+
+#ifdef LAMINA_SIX_ROWS
+
+/// A tile of `rows` ≤ 6 packed rows and a vector.
+LAM_INLINE void lam_packed_tile(int64_t vectors, int64_t rows, const lam_scalar *x, const lam_scalar *z, int64_t samples,
+                                lam_scalar *y, int64_t y_stride, int adds) {
+  lam_gradient_six_rows(rows, x, 6, z, LAM_LANES, samples, y, y_stride, adds);
+}
+
+#else
+
+LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_1, 6, 1, 6, 1 * LAM_LANES, 0)
+LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_2, 6, 2, 6, 2 * LAM_LANES, 0)
+LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_3, 6, 3, 6, 3 * LAM_LANES, 0)
+LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_4, 6, 4, 6, 4 * LAM_LANES, 0)
+
+/// A tile of `rows` ≤ 6 packed rows and up to four vectors.
+LAM_INLINE void lam_packed_tile(int64_t vectors, int64_t rows, const lam_scalar *x, const lam_scalar *z, int64_t samples,
+                                lam_scalar *y, int64_t y_stride, int adds) {
+  const int64_t stride = vectors * LAM_LANES;
+  switch (vectors) {
+  case 1: lam_packed_tile_1(x, 6, z, stride, samples, y, y_stride, 0, rows, adds); break;
+  case 2: lam_packed_tile_2(x, 6, z, stride, samples, y, y_stride, 0, rows, adds); break;
+  case 3: lam_packed_tile_3(x, 6, z, stride, samples, y, y_stride, 0, rows, adds); break;
+  default: lam_packed_tile_4(x, 6, z, stride, samples, y, y_stride, 0, rows, adds); break;
+  }
+}
+
+#endif
 
 /// y = xᵀ·z for `rows` packed columns of x and `vectors` vectors of z, summed in the order of the samples.
 LAM_APART void lam_multiply_packed(const lam_scalar *x, const lam_scalar *z, int64_t samples, lam_scalar *y,
@@ -69,16 +114,19 @@ LAM_APART void lam_multiply_packed(const lam_scalar *x, const lam_scalar *z, int
     const int64_t left = rows - first, end = first + (left < LAM_PACKED_ROWS ? left : LAM_PACKED_ROWS);
     for (int64_t i = 0; i < samples; i += LAM_PACKED_DEPTH) {
       const int64_t count = samples - i < LAM_PACKED_DEPTH ? samples - i : LAM_PACKED_DEPTH;
-      for (int64_t v = 0; v < vectors; ++v) {
+      for (int64_t v = 0; v < vectors; v += LAM_PACKED_VECTORS) {
+        const int64_t together = vectors - v < LAM_PACKED_VECTORS ? vectors - v : LAM_PACKED_VECTORS;
+        const lam_scalar *from = z + (v * samples + i * together) * LAM_LANES;
         for (int64_t row = first; row < end; row += 6) {
-          const int64_t some = end - row < 6 ? end - row : 6;
-          lam_gradient_six_rows(some, x + row * samples + 6 * i, 6, z + (v * samples + i) * LAM_LANES, LAM_LANES, count,
-                                y + row * y_stride + v * LAM_LANES, y_stride, i > 0);
+          lam_packed_tile(together, end - row < 6 ? end - row : 6, x + row * samples + 6 * i, from, count,
+                          y + row * y_stride + v * LAM_LANES, y_stride, i > 0);
         }
       }
     }
   }
 }
+
+#ifdef LAMINA_SIX_ROWS
 
 /// Whether of x's columns, looked at here and there, so many are 0 that a gradient had better list them.
 LAM_INLINE int lam_has_many_zeros(const lam_scalar *x, int64_t x_stride, int64_t samples, int64_t columns) {
@@ -94,5 +142,7 @@ LAM_INLINE int lam_has_many_zeros(const lam_scalar *x, int64_t x_stride, int64_t
   // A list saves a quarter or more of a group's products, packing a tenth of all.
   return many >= 2;
 }
+
+#endif
 
 #endif

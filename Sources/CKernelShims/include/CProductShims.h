@@ -60,6 +60,9 @@ LAM_INLINE int64_t lam_next_rows(lam_rows_left *left) {
   LAM_UNROLL for (int r = 0; r < ROWS; ++r)                                                                            \
   LAM_UNROLL for (int v = 0; v < VECTORS; ++v) sum[c][r][v] = (lam_vector)(lam_scalar)0;
 
+/// Keeps a pointer as it is, whatever else the compiler could count with.
+#define LAM_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
+
 // MARK: The terms of a panel
 
 #ifdef LAMINA_SIX_ROWS
@@ -68,9 +71,6 @@ LAM_INLINE int64_t lam_next_rows(lam_rows_left *left) {
 // runs on the core's second hardware thread: eight loads go with twelve multiply-adds, and nothing else may. So several
 // terms are written out, every address is a register with a multiple of another and a constant, and the compiler is kept
 // from making more pointers of it.
-
-/// Keeps a pointer as it is, whatever else the compiler could count with.
-#define LAM_KEEP(pointer) __asm__ volatile("" : "+r"(pointer))
 
 /// Adds the products of one term to the sums of chain `c`; `w` is the term's row, whose vectors lie `apart` scalars apart.
 ///

@@ -181,7 +181,7 @@ extension ExecutionPlan {
       return
     }
     // Samples before the last piece are summed first; the last is summed while the update runs.
-    let lead = (rows - 1) / TiledProduct.gradientDepth * TiledProduct.gradientDepth
+    let lead = (rows - 1) / products.samplesTogether * products.samplesTogether
     if lead > 0 { products.multiplyTransposed(x.rows(0..<lead), z.rows(0..<lead), into: target) }
     @inline(__always) func apply(_ requests: UnsafeMutablePointer<LineRequests>?) {
       BoundUpdate.apply(

@@ -19,6 +19,8 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   private let transpose: @Sendable (Matrix, Matrix, UnsafePointer<Scalar>?) -> Void
   /// Rows up to which a product with a transposed kernel is best made of the kernel as it lies.
   private let mostRowsOfDots: Int
+  /// The most terms of a piece of a long sum.
+  private let mostTerms: Int
 
   private let memory: AlignedBuffer<UInt8>
   private let listBytes: Int
@@ -46,10 +48,11 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     self.layOutTile = layOutTile
     transpose = table.layout.transpose
     mostRowsOfDots = table.layerProducts.mostRowsOfTransposed
+    mostTerms = table.layerProducts.mostTerms
     var (lists, panel) = (0, 0)
     for stage in stages {
       let rows = capacity * stage.outputRowsPerSample
-      lists = max(lists, min(Self.bytes(stage, rows: rows), Self.mostBytes))
+      lists = max(lists, min(Self.bytes(stage, rows: rows, mostTerms: mostTerms), Self.mostBytes))
       panel = max(panel, rows * TileGrid.width * MemoryLayout<Scalar>.stride)
     }
     guard lists > 0 else { return nil }
@@ -66,17 +69,17 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   }
 
   /// The bytes of the largest lists of a stage, 0 where none pay.
-  private static func bytes(_ stage: BoundStage<Scalar>, rows: Int) -> Int {
+  private static func bytes(_ stage: BoundStage<Scalar>, rows: Int, mostTerms: Int) -> Int {
     guard case .dense = stage.core else { return 0 }
     let (inputs, units) = (stage.input.columns, stage.output.columns)
     var bytes = 0
     if suits(rows: rows, terms: inputs, columns: units) {
       bytes = max(
-        Kernels.bytes(rows: rows, blocks: Pieces(terms: inputs).blocks),
+        Kernels.bytes(rows: rows, blocks: Pieces(terms: inputs, atMost: mostTerms).blocks),
         Kernels.bytes(rows: inputs, blocks: Kernels.blocks(terms: rows)))
     }
     if stage.inputGradient != nil, suits(rows: rows, terms: units, columns: inputs) {
-      bytes = max(bytes, Kernels.bytes(rows: rows, blocks: Pieces(terms: units).blocks))
+      bytes = max(bytes, Kernels.bytes(rows: rows, blocks: Pieces(terms: units, atMost: mostTerms).blocks))
     }
     if rows >= fewestSamples, Kernels.mayPay(terms: inputs, columns: inputs) {
       bytes = max(bytes, Kernels.bytes(rows: units, blocks: Kernels.blocks(terms: rows)))
@@ -127,7 +130,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   /// Whether there is room for the lists of `stage`, which has some.
   @inline(__always)
   private func hasRoom(_ stage: BoundStage<Scalar>, rows: Int) -> Bool {
-    let bytes = Self.bytes(stage, rows: rows)
+    let bytes = Self.bytes(stage, rows: rows, mostTerms: mostTerms)
     return bytes > 0 && bytes <= listBytes
   }
 
@@ -142,9 +145,9 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
     let depth: Int
 
     @inline(__always)
-    init(terms: Int) {
+    init(terms: Int, atMost limit: Int) {
       self.terms = terms
-      depth = StepProducts<Scalar>.pieceOfLongSum(terms)
+      depth = TiledProduct.piece(of: terms, atMost: limit, multiple: 8)
     }
 
     @inline(__always)
@@ -156,7 +159,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   /// Lists what `multiply` multiplies: a stage's inputs, or the gradient of its outputs.
   @inline(__always)
   func prepare(_ member: Int, _ x: Matrix) {
-    let pieces = Pieces(terms: x.columns)
+    let pieces = Pieces(terms: x.columns, atMost: mostTerms)
     var (first, block) = (0, 0)
     while first < x.columns {
       let end = min(first + pieces.depth, x.columns)
@@ -170,7 +173,7 @@ final class SparseProducts<Scalar: NetworkScalar>: GradientProducts {
   @inline(__always)
   func multiply(_ member: Int, _ w: Matrix, ofColumns all: Int?, into y: Matrix) {
     let asksAhead = all.map { Kernels.asksAhead(terms: w.rows, columns: $0) } ?? false
-    let pieces = Pieces(terms: w.rows)
+    let pieces = Pieces(terms: w.rows, atMost: mostTerms)
     var (first, block) = (0, 0)
     while first < w.rows {
       let end = min(first + pieces.depth, w.rows)

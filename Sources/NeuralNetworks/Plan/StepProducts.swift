@@ -1,11 +1,9 @@
 import Kernels
 import LinearAlgebra
 
-/// The products of a step: BLAS in small pieces, but for register tiles of our own where this CPU has them and they are
-/// faster: with AVX-512 the gradient of a kernel, which Adam goes along with, and products too small, too narrow or too
-/// shallow for BLAS; with AVX2 all of them.
+/// The products of a step: register tiles of our own where this build has them, else BLAS in small pieces.
 ///
-/// Which kernel computes a product, and how it is cut, follows from the shape alone. Copied out of the table so that a
+/// How a product is cut follows from the shape alone. Copied out of the table so that a
 /// call touches no shared reference count.
 package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   package typealias Matrix = MatrixView<Scalar>
@@ -13,12 +11,14 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   private let layer: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
   // Asked once: to compare a function with nil allocates in a debug build.
   private let hasTiles: Bool
-  private let leavesDeepTilesToBLAS: Bool
+  private let mostTerms: Int
   private let dots: (@Sendable (Matrix, UnsafePointer<Matrix>, Int, Range<Int>, Matrix) -> Void)?
   private let unitsPerRowOfDots: Int
   private let mostRowsOfDots: Int
   private let transpose: @Sendable (Matrix, Matrix, UnsafePointer<Scalar>?) -> Void
   private let gradient: (@Sendable (Matrix, Matrix, Matrix, Bool) -> Void)?
+  /// Samples that `gradient` is best given at once.
+  let samplesTogether: Int
   /// A gradient of few samples beside which lines are asked for, where there is one.
   private let transposedAsking: WeightGradientKernels<Scalar>.ProductAsking?
   /// A product of a transposed matrix with Adam on its result, where there is one.
@@ -27,12 +27,13 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   package init(_ table: KernelTable<Scalar>) {
     layer = table.layerProducts.multiply
     hasTiles = table.layerProducts.multiply != nil
-    leavesDeepTilesToBLAS = table.layerProducts.leavesDeepTilesToBLAS
+    mostTerms = table.layerProducts.mostTerms
     dots = table.layerProducts.multiplyByTransposed
     unitsPerRowOfDots = table.layerProducts.unitsPerRowOfTransposed
     mostRowsOfDots = table.layerProducts.mostRowsOfTransposed
     transpose = table.layout.transpose
     gradient = table.weightGradients.transposedProduct
+    samplesTogether = table.weightGradients.samplesTogether
     transposedAsking = table.weightGradients.transposedProductAsking
     transposedWithAdam = table.weightGradients.transposedProductAdam
   }
@@ -42,58 +43,26 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// y = x·w; w may have more columns than y, zeros up to whole vectors, for which y's rows have room.
   @inline(__always)
   package func multiply(_ x: Matrix, _ w: Matrix, into y: Matrix) {
-    if let layer, isOnePiece(x, w), isWholeVectors(w.stride), !suitsBLAS(x, w, y) { return layer(x, w, y, false) }
+    if let layer, w.rows <= mostTerms, isWholeVectors(w.stride) { return layer(x, w, y, false) }
     multiplyInPieces(x, w, y)
   }
 
   /// Apart from `multiply`, in which it would take as long to set up as a small product takes.
   @inline(never)
   private func multiplyInPieces(_ x: Matrix, _ w: Matrix, _ y: Matrix) {
-    guard let layer, isWholeVectors(w.stride), !suitsBLAS(x, w, y) else {
+    guard let layer, isWholeVectors(w.stride) else {
       return TiledProduct.unsafeMultiply(
         transposeA: false, transposeB: false, m: x.rows, n: w.columns, k: w.rows, x.base, x.stride, w.base, w.stride,
         accumulate: false, y.base, y.stride)
     }
-    // In pieces the parts of a long sum are rounded less often: those of BLAS's small products, or, of tiles that fetch W
-    // themselves, all rows and as much of W as leaves most of the L2 cache to x.
-    let (rows, depth) =
-      leavesDeepTilesToBLAS
-      ? TiledProduct.pieces(m: x.rows, n: w.columns, k: w.rows)
-      : (x.rows, Self.pieceOfLongSum(w.rows))
-    var row = 0
-    while row < x.rows {
-      let range = row..<min(row + rows, x.rows)
-      var inner = 0
-      while inner < w.rows {
-        let part = inner..<min(inner + depth, w.rows)
-        layer(x.rows(range).columns(part), w.rows(part), y.rows(range), inner > 0)
-        inner = part.upperBound
-      }
-      row = range.upperBound
+    // In pieces the parts of a long sum are rounded less often.
+    let depth = TiledProduct.piece(of: w.rows, atMost: mostTerms, multiple: 8)
+    var inner = 0
+    while inner < w.rows {
+      let part = inner..<min(inner + depth, w.rows)
+      layer(x.columns(part), w.rows(part), y, inner > 0)
+      inner = part.upperBound
     }
-  }
-
-  /// The terms of one piece of a long sum of tiles that fetch W themselves, however many the rows.
-  @inline(__always)
-  static func pieceOfLongSum(_ terms: Int) -> Int { TiledProduct.piece(of: terms, atMost: mostTerms, multiple: 8) }
-  @inline(__always)
-  private static var mostTerms: Int { 512 }
-
-  /// Whether x·w is not cut.
-  @inline(__always)
-  private func isOnePiece(_ x: Matrix, _ w: Matrix) -> Bool {
-    leavesDeepTilesToBLAS
-      ? TiledProduct.isOnePiece(m: x.rows, n: w.columns, k: w.rows) : w.rows <= Self.mostTerms
-  }
-
-  /// Whether BLAS's pieces come as near to the FMA peak as our tiles: many rows, and a whole tile that is deep.
-  ///
-  /// Measured with AVX-512 in Float: from 32 rows × 64 columns × 256 on within 2 %, below it up to a third slower; in
-  /// Double our tiles are ahead by 10 % there too.
-  @inline(__always)
-  private func suitsBLAS(_ x: Matrix, _ w: Matrix, _ y: Matrix) -> Bool {
-    leavesDeepTilesToBLAS && MemoryLayout<Scalar>.stride == 4 && x.rows >= 32 && w.columns == TileGrid.width
-      && y.columns == w.columns && w.rows >= 256
   }
 
   /// Rows of x that the caches keep while one tile after another is multiplied; all of them, unless x outgrows those.
@@ -101,7 +70,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   /// Pieces are about equal: a few rows left over would be summed in another order.
   @inline(__always)
   package func rowsTogether(_ x: Matrix) -> Int {
-    guard hasTiles, !leavesDeepTilesToBLAS else { return x.rows }
+    guard hasTiles else { return x.rows }
     let row = x.stride * MemoryLayout<Scalar>.stride
     if x.rows * row <= Self.nearInputs { return x.rows }
     return TiledProduct.piece(of: x.rows, atMost: max(96, Self.nearInputs / 2 / row), multiple: 6)
@@ -183,7 +152,7 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
     }
     var sample = 0
     while sample < x.rows {
-      let end = min(sample + TiledProduct.gradientDepth, x.rows)
+      let end = min(sample + samplesTogether, x.rows)
       gradient(x.rows(sample..<end), z.rows(sample..<end), y, sample > 0)
       sample = end
     }

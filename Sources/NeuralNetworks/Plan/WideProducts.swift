@@ -2,7 +2,7 @@ import Kernels
 import LinearAlgebra
 
 /// The products of wide dense stages whose factors are laid out first (`PackedProductKernels`): all of them where numbers
-/// are split (AMX), twice as fast as BLAS's and nearer to the exact ones; with AVX2 the gradients of kernels.
+/// are split (AMX), twice as fast as BLAS's and nearer to the exact ones; else the gradients of kernels.
 ///
 /// A member lays out what its tiles have in common once: a stage's inputs, the gradients of its outputs. A tile's own factor
 /// is laid out for each product. Whether a stage's products are made so follows from their shape alone, or their bits are
@@ -54,7 +54,7 @@ final class WideProducts<Scalar: NetworkScalar>: GradientProducts {
 
   /// Nil where this CPU has no such products, or `shapes` none that takes them.
   init?(shapes: [Shape], table: KernelTable<Scalar>, members: Int) {
-    let kernels = table.packedProducts
+    let kernels = table.splitProducts.multiply == nil ? table.packedProducts : table.splitProducts
     guard let leftTransposed = kernels.packLeftTransposed, let right = kernels.packRight,
       let multiply = kernels.multiply
     else { return nil }
