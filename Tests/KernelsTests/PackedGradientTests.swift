@@ -52,7 +52,7 @@ import Testing
   }
 
   @Test(
-    "Every size gives the bits of unpacked factors", arguments: [1, 2, 7, 9, 96, 255, 256, 257, 600],
+    "Every size gives the bits of unpacked factors", arguments: [1, 2, 7, 9, 96, 255, 256, 257, 600, 1_030],
     [1, 5, 6, 7, 47, 48, 49, 96, 97, 200])
   func gradients(samples: Int, inputs: Int) {
     for set in Self.sets {
