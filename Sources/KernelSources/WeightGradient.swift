@@ -89,13 +89,13 @@ private func multiplySamples(
 
 /// The same for fewer rows than a tile has, one row and vector at a time.
 private func multiplyFew(
-  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ accumulates: Bool, _ column: Int,
+  _ x: MatrixView<Scalar>, _ z: MatrixView<Scalar>, _ y: MatrixView<Scalar>, _ adds: Bool, _ column: Int,
   _ vectors: Int
 ) {
   for row in 0..<x.columns {
     for part in 0..<vectors {
       let target = y.base + (row * y.stride + column + part * lanes)
-      var sum = accumulates ? lam_load(target) : Vector.zero
+      var sum = adds ? lam_load(target) : Vector.zero
       var xRow = x.base + row
       var zRow = z.base + (column + part * lanes)
       for _ in 0..<x.rows {

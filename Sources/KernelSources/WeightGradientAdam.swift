@@ -236,7 +236,7 @@ private struct SampleCursor {
   /// `ahead` asks for the next lines of x, which pays where x outgrows the L2 cache.
   @inline(__always)
   mutating func addRest(
-    _ shape: TileShape, _ tile: inout SumTile, ahead: Bool, _ requests: UnsafeMutablePointer<LineRequests>? = nil
+    _ shape: TileShape, _ tile: inout SumTile, ahead: Bool, _ requests: UnsafeMutablePointer<LineRequests>?
   ) {
     while left >= 8 {
       if ahead {

@@ -7,10 +7,6 @@ public enum TiledProduct {
   /// The bound of OpenBLAS's small-matrix path.
   @inlinable static var smallProduct: Int { 1_000_000 }
 
-  /// Whether A·B takes one call.
-  @inlinable @inline(__always)
-  public static func isOnePiece(m: Int, n: Int, k: Int) -> Bool { m &* n &* k <= smallProduct }
-
   /// C = op(A)·op(B), or C += op(A)·op(B), unchecked; op(A) is m × k, op(B) k × n, row-major with the given strides.
   ///
   /// Cost: 2·m·n·k flops.
@@ -47,13 +43,7 @@ public enum TiledProduct {
   static func block(transposeA: Bool, transposeB: Bool, m: Int, n: Int, k: Int) -> (rows: Int, depth: Int) {
     if transposeB { return (m, k) }
     if transposeA { return (gradientRows(m: m, n: n, k: k), min(k, gradientDepth)) }
-    return pieces(m: m, n: n, k: k)
-  }
-
-  /// Rows and depth of one call of A·B.
-  @inlinable @inline(__always)
-  public static func pieces(m: Int, n: Int, k: Int) -> (rows: Int, depth: Int) {
-    if isOnePiece(m: m, n: n, k: k) { return (m, k) }
+    if m &* n &* k <= smallProduct { return (m, k) }
     let rows = min(m, 32)
     return (rows, piece(of: k, atMost: max(16, smallProduct / (rows * n)), multiple: 8))
   }

@@ -18,12 +18,12 @@
     }                                                                                                                  \
   }
 
-/// Defines NAME: ROWS rows and VECTORS vectors of y = xᵀ·z, or y += xᵀ·z, summed in the order of the samples, whose x lie
-/// X_STRIDE apart and whose z Z_STRIDE; of the rows those from `first` to `end` are stored (or were there).
+/// Defines NAME: ROWS rows and VECTORS vectors of y = xᵀ·z, or y += xᵀ·z, summed in the order of the samples; of the rows
+/// those from `first` to `end` are stored (or were there).
 ///
 /// Four samples are written out, for the same reason as in `LAM_DEFINE_TILE_PRODUCT`. With ASKS the line of x behind is
 /// asked for: it is the next tiles', and lines below each other are a row apart, which no prefetcher of the CPU foresees.
-#define LAM_DEFINE_GRADIENT_TILE_OF(NAME, ROWS, VECTORS, X_STRIDE, Z_STRIDE, ASKS)                                     \
+#define LAM_DEFINE_GRADIENT_TILE(NAME, ROWS, VECTORS, ASKS)                                                            \
   LAM_APART void NAME(const lam_scalar *x, int64_t x_stride, const lam_scalar *z, int64_t z_stride, int64_t samples,   \
                       lam_scalar *y, int64_t y_stride, int64_t first, int64_t end, int adds) {                         \
     lam_vector sum[ROWS][VECTORS];                                                                                     \
@@ -35,18 +35,18 @@
     int64_t left = samples;                                                                                            \
     for (; left >= 4; left -= 4) {                                                                                     \
       LAM_UNROLL for (int i = 0; i < 4; ++i) {                                                                         \
-        if (ASKS) lam_prefetch(x + i * X_STRIDE + LAM_LANES);                                                          \
-        LAM_ADD_GRADIENT_TERM(ROWS, VECTORS, x + i * X_STRIDE, z + i * Z_STRIDE)                                       \
+        if (ASKS) lam_prefetch(x + i * x_stride + LAM_LANES);                                                          \
+        LAM_ADD_GRADIENT_TERM(ROWS, VECTORS, x + i * x_stride, z + i * z_stride)                                       \
       }                                                                                                                \
-      x += 4 * X_STRIDE;                                                                                               \
-      z += 4 * Z_STRIDE;                                                                                               \
+      x += 4 * x_stride;                                                                                               \
+      z += 4 * z_stride;                                                                                               \
       LAM_KEEP(x);                                                                                                     \
       LAM_KEEP(z);                                                                                                     \
     }                                                                                                                  \
     for (; left > 0; --left) {                                                                                         \
       LAM_ADD_GRADIENT_TERM(ROWS, VECTORS, x, z)                                                                       \
-      x += X_STRIDE;                                                                                                   \
-      z += Z_STRIDE;                                                                                                   \
+      x += x_stride;                                                                                                   \
+      z += z_stride;                                                                                                   \
     }                                                                                                                  \
     LAM_UNROLL for (int r = 0; r < ROWS; ++r) {                                                                        \
       if (r < first || r >= end) continue;                                                                             \
@@ -54,20 +54,16 @@
     }                                                                                                                  \
   }
 
-/// The same of x and z as they lie.
-#define LAM_DEFINE_GRADIENT_TILE(NAME, ROWS, VECTORS)                                                                  \
-  LAM_DEFINE_GRADIENT_TILE_OF(NAME, ROWS, VECTORS, x_stride, z_stride, 1)
-
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_1, 16, 1)
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_2, 12, 2)
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_3, 8, 3)
-LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_4, 6, 4)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_1, 16, 1, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_2, 12, 2, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_3, 8, 3, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_gradient_tile_4, 6, 4, 1)
 
 // For fewer rows than those have: eight sums at least hide the latency of a multiply-add.
-LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_1, 8, 1)
-LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_2, 4, 2)
-LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_3, 3, 3)
-LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_4, 2, 4)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_1, 8, 1, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_2, 4, 2, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_3, 3, 3, 1)
+LAM_DEFINE_GRADIENT_TILE(lam_low_gradient_tile_4, 2, 4, 1)
 
 #define LAM_GRADIENT_TILE_CASE(VECTORS)                                                                                \
   case VECTORS:                                                                                                        \

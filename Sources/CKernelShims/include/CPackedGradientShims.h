@@ -88,10 +88,10 @@ LAM_INLINE void lam_packed_tile(int64_t vectors, int64_t rows, const lam_scalar 
 
 #else
 
-LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_1, 6, 1, 6, 1 * LAM_LANES, 0)
-LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_2, 6, 2, 6, 2 * LAM_LANES, 0)
-LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_3, 6, 3, 6, 3 * LAM_LANES, 0)
-LAM_DEFINE_GRADIENT_TILE_OF(lam_packed_tile_4, 6, 4, 6, 4 * LAM_LANES, 0)
+LAM_DEFINE_GRADIENT_TILE(lam_packed_tile_1, 6, 1, 0)
+LAM_DEFINE_GRADIENT_TILE(lam_packed_tile_2, 6, 2, 0)
+LAM_DEFINE_GRADIENT_TILE(lam_packed_tile_3, 6, 3, 0)
+LAM_DEFINE_GRADIENT_TILE(lam_packed_tile_4, 6, 4, 0)
 
 /// A tile of `rows` ≤ 6 packed rows and up to four vectors.
 LAM_INLINE void lam_packed_tile(int64_t vectors, int64_t rows, const lam_scalar *x, const lam_scalar *z, int64_t samples,

@@ -184,23 +184,21 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
 
   @inline(__always)
   private func multiply(_ member: Int) {
-    let wide = wideProducts
-    if let wide { wide.prepare(member, input) }
-    let together = wide == nil ? products.rowsTogether(input) : input.rows
-    var row = 0
-    while row < input.rows {
-      let block = row..<min(row + together, input.rows)
+    if let wide = wideProducts {
+      wide.prepare(member, input)
       for index in owned(member) {
         let tile = tiles[index]
-        let kernel = MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride)
-        let product = productMatrix.columns(tile.columns)
-        if let wide {
-          wide.multiply(member, kernel.columns(0..<product.columns), into: product)
-        } else {
-          products.multiply(input.rows(block), kernel, into: product.rows(block))
-        }
+        wide.multiply(member, kernelViews[index], into: productMatrix.columns(tile.columns))
       }
-      row = block.upperBound
+      return
+    }
+    products.forEachBlock(of: input) { block in
+      for index in owned(member) {
+        let tile = tiles[index]
+        products.multiply(
+          input.rows(block), MatrixView(base: tile.kernel, rows: input.columns, columns: tile.stride),
+          into: productMatrix.columns(tile.columns).rows(block))
+      }
     }
   }
 
@@ -269,28 +267,12 @@ package final class DenseLayerWork<Scalar: NetworkScalar>: TeamJob {
   /// The same where its factors are laid out first.
   @inline(__always)
   private func makeWideGradient(_ member: Int, _ owned: Range<Int>, _ wide: WideProducts<Scalar>) {
-    if owned.isEmpty { return }
-    wide.prepareGradient(member, inputs: input)
-    let together = wide.tilesTogether(inputs: input.columns, samples: input.rows)
-    var first = owned.lowerBound
-    while first < owned.upperBound {
-      let group = first..<min(first + together, owned.upperBound)
-      for index in group {
-        wide.prepareGradient(member, outputs: outputGradient.columns(tiles[index].columns), at: index - first)
-      }
-      var row = 0
-      while row < input.columns {
-        let block = row..<min(row + wide.gradientRows, input.columns)
-        row = block.upperBound
-        for index in group {
-          let tile = tiles[index]
-          wide.makeGradient(
-            member, inputs: input.columns, samples: input.rows, block, at: index - first,
-            into: MatrixView(
-              base: tile.gradient + block.lowerBound * tile.stride, rows: block.count, columns: tile.stride))
-        }
-      }
-      first = group.upperBound
+    wide.makeGradients(member, inputs: input, tiles: owned) {
+      outputGradient.columns(tiles[$0].columns)
+    } use: { index, block, make in
+      let tile = tiles[index]
+      make(
+        MatrixView(base: tile.gradient + block.lowerBound * tile.stride, rows: block.count, columns: tile.stride))
     }
   }
 }

@@ -143,18 +143,14 @@ extension ExecutionPlan {
     let stage = stages[index]
     guard case .dense = stage.core, index > 0 || bytes == nil else { return false }
     let x = input(of: index, member).rows(0..<rows)
-    let together = products.rowsTogether(x)
-    if together >= rows { return false }
-    var row = 0
-    while row < rows {
-      let block = row..<min(row + together, rows)
+    if products.rowsTogether(x) >= rows { return false }
+    products.forEachBlock(of: x) { block in
       for tile in owned {
         let bound = stage.tiles[tile]
         guard let kernel = bound.kernel else { continue }
         let w = MatrixView(base: kernel, rows: x.columns, columns: bound.kernelStride)
         products.multiply(x.rows(block), w, into: bound.product.rows(block))
       }
-      row = block.upperBound
     }
     return true
   }

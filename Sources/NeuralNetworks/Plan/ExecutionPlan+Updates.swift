@@ -74,38 +74,20 @@ extension ExecutionPlan {
     }
   }
 
-  /// Gradients and updates of a stage's kernel, for the tiles that `member` owns: a few tiles after the others, because a
-  /// tile's gradients are laid out but once.
+  /// Gradients and updates of a stage's kernel from factors that are laid out, for the tiles that `member` owns.
   @inline(__always)
   private func finishLaidOut(
     _ member: Int, _ index: Int, _ products: some GradientProducts<Scalar>, rows: Int,
     _ prefetch: inout BatchPrefetch?
   ) {
     let stage = stages[index]
-    let owned = TileGrid.owned(by: member, of: threads, count: stage.tileCount)
-    if owned.isEmpty { return }
-    let blockRows = products.gradientRows
-    products.prepareGradient(member, inputs: input(of: index, member).rows(0..<rows))
-    let together = products.tilesTogether(inputs: stage.input.columns, samples: rows)
-    var first = owned.lowerBound
-    while first < owned.upperBound {
-      let group = first..<min(first + together, owned.upperBound)
-      for tile in group {
-        products.prepareGradient(
-          member, outputs: stage.outputGradient.rows(0..<rows).columns(stage.tiles[tile].columns), at: tile - first)
-      }
-      var row = 0
-      while row < stage.input.columns {
-        let block = row..<min(row + blockRows, stage.input.columns)
-        row = block.upperBound
-        for tile in group {
-          useGradient(member, stage.tiles[tile], block, &prefetch) {
-            products.makeGradient(
-              member, inputs: stage.input.columns, samples: rows, block, at: tile - first, into: $0)
-          }
-        }
-      }
-      first = group.upperBound
+    products.makeGradients(
+      member, inputs: input(of: index, member).rows(0..<rows),
+      tiles: TileGrid.owned(by: member, of: threads, count: stage.tileCount)
+    ) {
+      stage.outputGradient.rows(0..<rows).columns(stage.tiles[$0].columns)
+    } use: {
+      useGradient(member, stage.tiles[$0], $1, &prefetch, $2)
     }
   }
 

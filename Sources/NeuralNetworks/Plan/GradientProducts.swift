@@ -22,3 +22,36 @@ protocol GradientProducts<Scalar>: AnyObject {
   func makeGradient(
     _ member: Int, inputs: Int, samples: Int, _ block: Range<Int>, at place: Int, into: MatrixView<Scalar>)
 }
+
+extension GradientProducts {
+  /// The gradients of the kernels of the tiles `owned` of a stage whose inputs are x: a few tiles together, block by block.
+  ///
+  /// - Parameters:
+  ///   - outputs: the gradient of a tile's outputs.
+  ///   - use: gets a tile, rows of its kernel, and what makes their gradient in the memory that it is given.
+  @inline(__always)
+  func makeGradients(
+    _ member: Int, inputs x: MatrixView<Scalar>, tiles owned: Range<Int>, outputs: (Int) -> MatrixView<Scalar>,
+    use: (Int, Range<Int>, (MatrixView<Scalar>) -> Void) -> Void
+  ) {
+    if owned.isEmpty { return }
+    prepareGradient(member, inputs: x)
+    let together = tilesTogether(inputs: x.columns, samples: x.rows)
+    var first = owned.lowerBound
+    while first < owned.upperBound {
+      let group = first..<min(first + together, owned.upperBound)
+      for tile in group { prepareGradient(member, outputs: outputs(tile), at: tile - first) }
+      var row = 0
+      while row < x.columns {
+        let block = row..<min(row + gradientRows, x.columns)
+        row = block.upperBound
+        for tile in group {
+          use(tile, block) {
+            makeGradient(member, inputs: x.columns, samples: x.rows, block, at: tile - first, into: $0)
+          }
+        }
+      }
+      first = group.upperBound
+    }
+  }
+}

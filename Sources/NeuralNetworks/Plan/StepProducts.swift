@@ -3,8 +3,8 @@ import LinearAlgebra
 
 /// The products of a step: register tiles of our own where this build has them, else BLAS in small pieces.
 ///
-/// How a product is cut follows from the shape alone. Copied out of the table so that a
-/// call touches no shared reference count.
+/// How a product is cut follows from the shape alone. Copied out of the table so that a call touches no shared reference
+/// count.
 package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   package typealias Matrix = MatrixView<Scalar>
 
@@ -69,11 +69,23 @@ package struct StepProducts<Scalar: NetworkScalar>: Sendable {
   ///
   /// Pieces are about equal: a few rows left over would be summed in another order.
   @inline(__always)
-  package func rowsTogether(_ x: Matrix) -> Int {
+  func rowsTogether(_ x: Matrix) -> Int {
     guard hasTiles else { return x.rows }
     let row = x.stride * MemoryLayout<Scalar>.stride
     if x.rows * row <= Self.nearInputs { return x.rows }
     return TiledProduct.piece(of: x.rows, atMost: max(96, Self.nearInputs / 2 / row), multiple: 6)
+  }
+
+  /// Calls `body` with the rows of x that the caches keep together, one block after the other.
+  @inline(__always)
+  func forEachBlock(of x: Matrix, _ body: (Range<Int>) -> Void) {
+    let together = rowsTogether(x)
+    var row = 0
+    while row < x.rows {
+      let block = row..<min(row + together, x.rows)
+      body(block)
+      row = block.upperBound
+    }
   }
 
   /// Bytes of inputs that the caches keep from one tile to the next.
